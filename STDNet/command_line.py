@@ -1,0 +1,109 @@
+"""From a frozen dataclass to a command line, and from an exception to one clear line with exit code 2."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import logging
+import sys
+import types
+import typing
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from tqdm import tqdm
+
+from STDNet.errors import InputError
+
+Config = TypeVar("Config")
+Item = TypeVar("Item")
+
+
+def option(default: Any, doc: str, *, choices: tuple | None = None) -> Any:
+    """A dataclass field with a help text, and the values it may take."""
+    metadata = {"help": doc, "choices": choices}
+    if isinstance(default, list | dict | set):
+        raise TypeError("an option's default is immutable: use a tuple")
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def parse(config: type[Config], argv: list[str] | None = None, *, description: str, **defaults: Any) -> Config:
+    """Read `argv` into the dataclass `config`: one flag a field, its default, type, choices and help from the field.
+
+    Args:
+        config: A dataclass whose fields were made with `option`. Types: int, float, str, bool, Path, tuples of these,
+            and their unions with None. A bool is a pair of flags, --name and --no-name.
+        argv: The arguments, without the program's name; None reads sys.argv.
+        description: The first lines of --help.
+        defaults: Other default values for fields of `config`.
+
+    Returns:
+        A `config`. Wrong flags end the program with exit code 2, as argparse does.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    hints = typing.get_type_hints(config)
+    for field in dataclasses.fields(config):  # type: ignore[arg-type]
+        _add_flag(parser, field, hints[field.name], defaults.get(field.name, field.default))
+    # torch.distributed.launch passes the local rank as a flag; the environment already says it.
+    parser.add_argument("--local-rank", "--local_rank", help=argparse.SUPPRESS)
+    values = vars(parser.parse_args(argv))
+    del values["local_rank"]
+    return config(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
+
+def _add_flag(parser: argparse.ArgumentParser, field: dataclasses.Field, hint: Any, default: Any) -> None:
+    """One field, one flag."""
+    # argparse expands % in help texts.
+    keywords: dict[str, Any] = {"help": field.metadata.get("help", "").replace("%", "%%"), "default": default}
+    if default is None or default == () or default == "":
+        keywords["help"] += " "  # ArgumentDefaultsHelpFormatter then still says (default: None)
+    kind = _value_type(hint)
+    if kind is bool:
+        keywords["action"] = argparse.BooleanOptionalAction
+    else:
+        keywords["type"] = kind
+        keywords["choices"] = field.metadata.get("choices")
+        keywords["metavar"] = None if keywords["choices"] else kind.__name__.upper()
+        if typing.get_origin(hint) is tuple:
+            keywords["nargs"] = "+"
+    parser.add_argument(f"--{field.name}", **keywords)
+
+
+def _value_type(hint: Any) -> type:
+    """The type of one value: `int` for int, int | None and tuple[int, ...]."""
+    if typing.get_origin(hint) in (types.UnionType, typing.Union):
+        return _value_type(next(arg for arg in typing.get_args(hint) if arg is not type(None)))
+    if typing.get_origin(hint) is tuple:
+        return typing.get_args(hint)[0]
+    return hint
+
+
+def run(main: Callable[[], None]) -> None:
+    """Call `main` as a program: `InputError` becomes one line on stderr and exit code 2, Ctrl-C exit code 130."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        main()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def progress(items: Iterable[Item], *, total: int | None = None, desc: str = "", unit: str = "it") -> Iterable[Item]:
+    """`items` with a tqdm bar on a terminal, and with a plain line every now and then elsewhere."""
+    if sys.stderr.isatty():
+        return tqdm(items, total=total, desc=desc, unit=unit, dynamic_ncols=True)
+    return _plain_progress(items, total, desc, unit)
+
+
+def _plain_progress(items: Iterable[Item], total: int | None, desc: str, unit: str) -> Iterable[Item]:
+    """About ten lines for the whole, each with a count."""
+    if total is None and hasattr(items, "__len__"):
+        total = len(items)  # type: ignore[arg-type]
+    step = max(1, -(-(total or 1000) // 10))
+    for count, item in enumerate(items, start=1):
+        yield item
+        if count % step == 0 or count == total:
+            print(f"{desc}: {count}{f'/{total}' if total else ''} {unit}", file=sys.stderr, flush=True)

@@ -1,0 +1,115 @@
+"""The small parts: residual block, residual group with channel attention, upsampling. Shapes [N, C, h, w]."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+LEAK = 0.1  # slope of the leaky ReLU everywhere but inside the residual groups
+GROUP_LEAK = 0.2
+
+
+def conv3x3(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
+    """A 3x3 convolution that keeps the size (or halves it, with stride 2)."""
+    return nn.Conv2d(inputs, outputs, 3, stride, 1)
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(relu(conv(x))), without normalisation, initialised small: Kaiming normal times 0.1."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = conv3x3(channels, channels)
+        self.conv2 = conv3x3(channels, channels)
+        for conv in (self.conv1, self.conv2):
+            nn.init.kaiming_normal_(conv.weight)
+            conv.weight.data.mul_(0.1)
+            nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, C, h, w] -> [N, C, h, w]."""
+        return x + self.conv2(torch.relu(self.conv1(x)))
+
+
+class ConvBlock(nn.Module):
+    """A convolution to `outputs` channels, leaky ReLU, then `blocks` residual blocks."""
+
+    def __init__(self, inputs: int, outputs: int, blocks: int) -> None:
+        super().__init__()
+        self.conv = conv3x3(inputs, outputs)
+        self.activation = nn.LeakyReLU(LEAK)
+        self.blocks = nn.Sequential(*(ResidualBlock(outputs) for _ in range(blocks)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, inputs, h, w] -> [N, outputs, h, w]."""
+        return self.blocks(self.activation(self.conv(x)))
+
+
+class ChannelAttention(nn.Module):
+    """Scale every channel by a sigmoid of the image-wide channel means (Zhang et al., RCAN, ECCV 2018)."""
+
+    def __init__(self, channels: int, reduction: int = 16) -> None:
+        super().__init__()
+        squeezed = max(1, channels // reduction)
+        self.squeeze = nn.Conv2d(channels, squeezed, 1)
+        self.excite = nn.Conv2d(squeezed, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, C, h, w] -> [N, C, h, w]."""
+        mean = x.mean(dim=(2, 3), keepdim=True)
+        return x * torch.sigmoid(self.excite(torch.relu(self.squeeze(mean))))
+
+
+class ResidualChannelAttentionBlock(nn.Module):
+    """RCAB: x + attention(conv(leaky(conv(x))))."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = conv3x3(channels, channels)
+        self.activation = nn.LeakyReLU(GROUP_LEAK)
+        self.conv2 = conv3x3(channels, channels)
+        self.attention = ChannelAttention(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, C, h, w] -> [N, C, h, w]."""
+        return x + self.attention(self.conv2(self.activation(self.conv1(x))))
+
+
+class ResidualGroup(nn.Module):
+    """x + conv(RCAB(... RCAB(x)))."""
+
+    def __init__(self, channels: int, blocks: int) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(*(ResidualChannelAttentionBlock(channels) for _ in range(blocks)))
+        self.conv = conv3x3(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, C, h, w] -> [N, C, h, w]."""
+        return x + self.conv(self.blocks(x))
+
+
+class PixelShuffleUpsample(nn.Module):
+    """Twice the size: a convolution to 4C channels, then pixel shuffle."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = conv3x3(channels, 4 * channels)
+        self.shuffle = nn.PixelShuffle(2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, C, h, w] -> [N, C, 2h, 2w]."""
+        return self.shuffle(self.conv(x))
+
+
+def encoder(inputs: int, channels: int, stride: int) -> nn.Sequential:
+    """Encode the guide (stride 2: from H x W to the grid H/4 x W/4) or the depth (stride 1: on the grid already)."""
+    return nn.Sequential(
+        conv3x3(inputs, channels),
+        nn.LeakyReLU(LEAK),
+        conv3x3(channels, channels, stride),
+        nn.LeakyReLU(LEAK),
+        ConvBlock(channels, channels, blocks=1),
+        conv3x3(channels, channels, stride),
+        nn.LeakyReLU(LEAK),
+        ConvBlock(channels, channels, blocks=2),
+    )

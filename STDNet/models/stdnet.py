@@ -1,0 +1,241 @@
+"""STDNet (arXiv 2508.01259): depth video super-resolution from spatial and temporal differences; `forward` is figure 2.
+
+Legend of the shapes in this package:
+    B clips, T frames, N = B * T, C feature channels, P pairs of frames that meet in the temporal branch
+    H x W         full resolution (RGB, output)
+    H/s x W/s     resolution of the low-resolution depth, s the scale
+    h x w         the network's grid, H/4 x W/4 at every scale: all features live here
+Depth is in network units (metres divided by the normaliser of the data, `max_depth_m`), RGB in 0..1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from STDNet.errors import InputError
+from STDNet.models.layers import ConvBlock, encoder
+from STDNet.models.reconstruction import Reconstruction, blend
+from STDNet.models.regularizer import DifferenceHeads
+from STDNet.models.spatial_difference import SpatialDifference
+from STDNet.models.temporal_difference import PASSES, Pairs, TemporalDifference, temporal_differences
+
+GRID = 4  # full-resolution pixels per cell of the network's grid
+
+
+@dataclass(frozen=True)
+class STDNetConfig:
+    """What a network is; a checkpoint carries it.
+
+    Attributes:
+        scale: RGB pixels per depth pixel along each axis: 4, 8, 16 or another multiple of 4.
+        channels: Width C of the features; 64 in the paper (19.917 M parameters).
+    """
+
+    scale: int = 4
+    channels: int = 64
+
+    def __post_init__(self) -> None:
+        if self.scale < GRID or self.scale % GRID:
+            raise InputError(f"scale must be a multiple of {GRID} (4, 8, 16 ...), got {self.scale}")
+        if self.channels < 1:
+            raise InputError(f"channels must be at least 1, got {self.channels}")
+
+
+@dataclass(frozen=True)
+class StageOutput:
+    """What one stage found.
+
+    Attributes:
+        depth: [B, T, 1, H, W], network units.
+        confidence: [B, T, 1, H, W] in 0..1, after the softmax over the stages.
+        spatial_difference: sigma, [B, T, C, h, w].
+        temporal_difference: phi = |S_t - S_t+1|, [B, T - 1, C, h, w].
+        cross_difference: phi-hat = |S_t - S_t+2|, [B, T - 2, C, h, w] (no frames for T < 3).
+    """
+
+    depth: Tensor
+    confidence: Tensor
+    spatial_difference: Tensor
+    temporal_difference: Tensor
+    cross_difference: Tensor
+
+
+@dataclass(frozen=True)
+class STDNetOutput:
+    """The result: depth [B, T, 1, H, W] in network units, and what the two stages contributed."""
+
+    depth: Tensor
+    stages: tuple[StageOutput, ...]
+
+
+class StageFeatures(NamedTuple):
+    """Per-frame features of a stage, each [..., C, h, w]."""
+
+    feature: Tensor  # S, what the temporal branch starts from
+    rgb: Tensor  # the encoded guide
+    weight: Tensor  # w
+    sigma: Tensor
+
+
+class StagePrediction(NamedTuple):
+    """A stage before the blend: depth and confidence [B, T, 1, H, W], the rest [B, ., C, h, w]."""
+
+    depth: Tensor
+    confidence: Tensor  # before the softmax
+    fused: Tensor
+    sigma: Tensor
+    differences: Tensor
+
+
+class Stage(nn.Module):
+    """Encode guide and depth, fuse them in space, pass four times over time, reconstruct."""
+
+    def __init__(self, channels: int, guide_channels: int, previous: bool) -> None:
+        super().__init__()
+        self.guide_encoder = encoder(guide_channels, channels, stride=2)
+        self.depth_encoder = encoder(1, channels, stride=1)
+        self.spatial_difference = SpatialDifference(channels)
+        self.features = ConvBlock(2 * channels if previous else channels, channels, blocks=5)
+        self.passes = nn.ModuleDict({name: TemporalDifference(channels) for name in PASSES})
+        self.reconstruction = Reconstruction(channels)
+
+    def forward(self, guide: Tensor, grid: Tensor, previous: Tensor | None, run: Callable[..., Any]) -> StagePrediction:
+        """Run the stage on whole clips.
+
+        Args:
+            guide: [B, T, 3 or 2, H, W]: RGB, or depth and confidence of the stage before.
+            grid: [B, T, 1, h, w], the low-resolution depth on the grid.
+            previous: [B, T, C, h, w], the fused feature of the stage before, or None.
+            run: Calls a function with arguments; plain, or with gradient checkpointing.
+        """
+        frames = grid.shape[1]
+        flat = StageFeatures(*run(self.encode, guide.flatten(0, 1), grid.flatten(0, 1), _flat(previous)))
+        spatial, rgb, weight, sigma = (x.unflatten(0, (-1, frames)) for x in flat)
+        pairs = Pairs.of(frames)
+        differences = temporal_differences(spatial, pairs)
+        features = [spatial]
+        for name, fusion in self.passes.items():
+            features.append(run(fusion, name, features[-1], rgb, weight, differences, pairs, range(frames)))
+        flattened = [x.flatten(0, 1) for x in features]
+        fused, depth, confidence = run(self.reconstruction, flattened, grid.flatten(0, 1))
+        fused, depth, confidence = (x.unflatten(0, (-1, frames)) for x in (fused, depth, confidence))
+        return StagePrediction(depth, confidence, fused, sigma, differences)
+
+    def encode(self, guide: Tensor, grid: Tensor, previous: Tensor | None) -> StageFeatures:
+        """The part that sees each frame alone; arguments as in `forward` with B and T flattened to N."""
+        dtype = self.reconstruction.head.weight.dtype
+        rgb, depth = self.guide_encoder(guide.to(dtype)), self.depth_encoder(grid.to(dtype))
+        fused, weight, sigma = self.spatial_difference(depth, rgb)
+        joint = fused if previous is None else torch.cat((fused, previous), 1)
+        return StageFeatures(self.features(joint), rgb, weight, sigma)
+
+
+class STDNet(nn.Module):
+    """Depth video super-resolution by two stages: the first guided by RGB, the second by the first.
+
+    Args:
+        config: Scale and width.
+        gradient_checkpointing: Recompute activations in the backward pass: less memory, about a third more time.
+
+    `heads` (195 parameters at C = 64) serve the training losses alone.
+    """
+
+    def __init__(self, config: STDNetConfig | None = None, *, gradient_checkpointing: bool = False) -> None:
+        super().__init__()
+        self.config = config or STDNetConfig()
+        self.gradient_checkpointing = gradient_checkpointing
+        channels = self.config.channels
+        self.stages = nn.ModuleList([Stage(channels, 3, previous=False), Stage(channels, 2, previous=True)])
+        self.heads = DifferenceHeads(channels)
+
+    def forward(self, lr: Tensor, rgb: Tensor) -> STDNetOutput:
+        """Super-resolve clips.
+
+        Args:
+            lr: [B, T, 1, H/s, W/s], low-resolution depth in network units, floating point.
+            rgb: [B, T, 3, H, W], colour in 0..1. T = 1 and T = 2 work: missing neighbours are left out.
+                H and W need not be multiples of s: `lr` then has the next smaller or the next larger whole size, and
+                both are extended by their last row and column inside and cropped back. The extension is seen by the
+                channel attention (image-wide means), so such a frame differs slightly from a crop of a larger one.
+
+        Returns:
+            `STDNetOutput`; depth is [B, T, 1, H, W] in the type of `lr`.
+
+        Raises:
+            InputError: Shapes that do not belong together.
+        """
+        lr, rgb, size = self.aligned(lr, rgb)
+        grid = self.to_grid(lr)
+        first = self.stages[0](rgb, grid, None, self._run)
+        second = self.stages[1](torch.cat((first.depth, first.confidence), 2), grid, first.fused, self._run)
+        depth, confidence = blend([first.depth, second.depth], [first.confidence, second.confidence])
+        return _output(depth, confidence, (first, second), size)
+
+    def aligned(self, lr: Tensor, rgb: Tensor) -> tuple[Tensor, Tensor, tuple[int, int]]:
+        """Check the inputs and extend both to whole multiples of the scale; also returns H, W to crop back to."""
+        scale = self.config.scale
+        if lr.dim() != 5 or rgb.dim() != 5 or lr.shape[2] != 1 or rgb.shape[2] != 3 or lr.shape[:2] != rgb.shape[:2]:
+            raise InputError(
+                f"STDNet takes lr [B, T, 1, H/{scale}, W/{scale}] and rgb [B, T, 3, H, W], "
+                f"got {tuple(lr.shape)} and {tuple(rgb.shape)}"
+            )
+        height, width = rgb.shape[-2:]
+        whole = [-(-size // scale) for size in (height, width)]
+        for have, full, size in zip(lr.shape[-2:], whole, (height, width), strict=True):
+            if have not in (full, size // scale) or have == 0:
+                raise InputError(
+                    f"LR depth {tuple(lr.shape[-2:])} does not fit RGB {height} x {width} at scale {scale}: "
+                    f"expected {whole[0]} x {whole[1]}"
+                )
+        lr = _extend(lr, whole[0], whole[1])
+        return lr, _extend(rgb, whole[0] * scale, whole[1] * scale), (height, width)
+
+    def to_grid(self, lr: Tensor) -> Tensor:
+        """[..., H/s, W/s] -> [..., h, w]: repeat every depth pixel s/4 times, so that a x4 problem remains."""
+        repeat = self.config.scale // GRID
+        return lr.repeat_interleave(repeat, -2).repeat_interleave(repeat, -1) if repeat > 1 else lr
+
+    def _run(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call `function`, recomputing it in the backward pass where that was asked for."""
+        if self.gradient_checkpointing and torch.is_grad_enabled():
+            return checkpoint(function, *arguments, use_reentrant=False)
+        return function(*arguments)
+
+
+def _flat(x: Tensor | None) -> Tensor | None:
+    """[B, T, ...] -> [N, ...], None stays None."""
+    return None if x is None else x.flatten(0, 1)
+
+
+def _extend(x: Tensor, height: int, width: int) -> Tensor:
+    """Repeat the last row and column of [B, T, c, H, W] up to height x width."""
+    down, right = height - x.shape[-2], width - x.shape[-1]
+    if not (down or right):
+        return x
+    return F.pad(x.flatten(0, 1), (0, right, 0, down), mode="replicate").unflatten(0, x.shape[:2])
+
+
+def _output(
+    depth: Tensor, confidence: Tensor, predictions: tuple[StagePrediction, ...], size: tuple[int, int]
+) -> STDNetOutput:
+    """Crop to the asked size and name the parts."""
+    height, width = size
+    frames = depth.shape[1]
+    stages = tuple(
+        StageOutput(
+            depth=prediction.depth[..., :height, :width],
+            confidence=confidence[:, :, i : i + 1, :height, :width],
+            spatial_difference=prediction.sigma,
+            temporal_difference=prediction.differences[:, : frames - 1],
+            cross_difference=prediction.differences[:, frames - 1 :],
+        )
+        for i, prediction in enumerate(predictions)
+    )
+    return STDNetOutput(depth[..., :height, :width], stages)

@@ -1,0 +1,115 @@
+"""Temporal difference branch: fuse every frame with its adjacent and its cross neighbour where depth changes in time.
+
+Shapes as in the legend of stdnet.py. A pass reads only the features of the pass before it, never its own output, so all
+frames of a pass are one batch, and a frame's result depends on two frames to one side.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from STDNet.models.layers import LEAK, ResidualGroup, conv3x3
+from STDNet.ops import deform_conv2d
+
+PASSES = ("backward_1", "forward_1", "backward_2", "forward_2")
+DISTANCES = (1, 2)  # the adjacent neighbour and the cross neighbour
+
+
+class Pairs(NamedTuple):
+    """Which frames of a window meet: frame earlier[i] and frame later[i]; all distance-1 pairs first."""
+
+    earlier: list[int]
+    later: list[int]
+
+    @classmethod
+    def of(cls, frames: int) -> Pairs:
+        """All pairs of a window of `frames` frames."""
+        both = [(t, t + distance) for distance in DISTANCES for t in range(frames - distance)]
+        return cls([a for a, _ in both], [b for _, b in both])
+
+    def towards(self, name: str, targets: range) -> tuple[list[int], list[int], list[int]]:
+        """For the pass `name`: which pairs it needs to make the frames `targets`, their current and neighbour frames.
+
+        A backward pass looks at later frames, a forward pass at earlier ones.
+        """
+        currents, neighbours = (self.earlier, self.later) if name.startswith("backward") else (self.later, self.earlier)
+        chosen = [i for i, t in enumerate(currents) if t in targets]
+        return chosen, [currents[i] for i in chosen], [neighbours[i] for i in chosen]
+
+
+def temporal_differences(features: Tensor, pairs: Pairs) -> Tensor:
+    """[B, T, C, h, w] -> [B, P, C, h, w]: phi = |S_t - S_t+1| for the adjacent pairs, then phi-hat = |S_t - S_t+2|."""
+    return (features[:, pairs.earlier] - features[:, pairs.later]).abs()
+
+
+class TemporalDifference(nn.Module):
+    """One pass: offsets and masks from the difference, deformable alignment of depth and RGB, fusion.
+
+    The same weights serve the adjacent and the cross neighbour.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.difference_conv = conv3x3(channels, channels)
+        self.current_conv = nn.Conv2d(2 * channels, channels, 1)
+        self.offset_mask_conv = conv3x3(channels, 27)
+        self.align_weight = nn.Parameter(torch.empty(channels, channels, 3, 3))
+        self.align_bias = nn.Parameter(torch.zeros(channels))
+        self.aligned_conv = conv3x3(channels, channels)
+        self.fusion = ResidualGroup(3 * channels, blocks=2)
+        self.fusion_conv = nn.Conv2d(3 * channels, channels, 1)
+        nn.init.kaiming_uniform_(self.align_weight, a=5**0.5)
+        nn.init.zeros_(self.offset_mask_conv.weight)
+        nn.init.zeros_(self.offset_mask_conv.bias)  # type: ignore[arg-type]
+
+    def forward(
+        self,
+        name: str,
+        features: Tensor,
+        rgb: Tensor,
+        weight: Tensor,
+        differences: Tensor,
+        pairs: Pairs,
+        targets: range,
+    ) -> Tensor:
+        """Make the frames `targets` of the pass `name` from a window of T frames.
+
+        Args:
+            name: One of PASSES; it says to which side the neighbours lie.
+            features: [B, T, C, h, w], the result of the pass before.
+            rgb: [B, T, C, h, w], the RGB feature.
+            weight: [B, T, C, h, w], w of the spatial difference branch; a fusion uses the current frame's.
+            differences: [B, P, C, h, w], phi and phi-hat of `pairs`.
+            pairs: Which frames of the window meet.
+            targets: Indices of the wanted frames in the window. A frame that has no neighbour in the window is copied.
+
+        Returns:
+            [B, len(targets), C, h, w].
+        """
+        chosen, currents, neighbours = pairs.towards(name, targets)
+        out = features[:, targets.start : targets.stop].clone()
+        if not chosen:
+            return out
+        current = features[:, currents].flatten(0, 1)
+        offset, mask = self.offsets(current, differences[:, chosen].flatten(0, 1))
+        depth, guide = self.align(features[:, neighbours].flatten(0, 1), rgb[:, neighbours].flatten(0, 1), offset, mask)
+        guide = guide * weight[:, currents].flatten(0, 1)
+        fused = self.fusion_conv(self.fusion(torch.cat((current, depth, guide), 1)))
+        fused = fused.unflatten(0, (-1, len(chosen))).to(out.dtype)
+        met = torch.tensor([t - targets.start for t in currents], device=out.device)
+        return out.index_fill(1, met, 0).index_add(1, met, fused)
+
+    def offsets(self, current: Tensor, difference: Tensor) -> tuple[Tensor, Tensor]:
+        """Where to sample: offsets [N, 18, h, w] in grid cells and masks [N, 9, h, w] in 0..1."""
+        joint = self.current_conv(torch.cat((current, self.difference_conv(difference)), 1))
+        offset, mask = self.offset_mask_conv(joint).split((18, 9), 1)
+        return offset, torch.sigmoid(mask)
+
+    def align(self, depth: Tensor, rgb: Tensor, offset: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Bring the neighbours' depth and RGB features [N, C, h, w] to the current frames; one sampling for both."""
+        weight, bias = self.align_weight.repeat(2, 1, 1, 1), self.align_bias.repeat(2)
+        depth, rgb = deform_conv2d(torch.cat((depth, rgb), 1), offset, mask, weight, bias).chunk(2, 1)
+        return self.aligned_conv(nn.functional.leaky_relu(depth, LEAK)), rgb

@@ -1,0 +1,150 @@
+"""Modulated deformable convolution (Zhu et al., "Deformable ConvNets v2", CVPR 2019), stride 1, same size out as in.
+
+Three back-ends with one signature. `plain` is the definition, in a few lines of PyTorch that run on any device and in
+any floating-point type; the others are compiled kernels and are tested against it in value and gradient.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+from torch import Tensor
+
+
+def deform_conv2d(
+    x: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, bias: Tensor | None = None, backend: str = "auto"
+) -> Tensor:
+    """Convolve `x` where every tap of the kernel samples at its own, fractional position.
+
+    At pixel p, tap k with grid position p_k contributes weight_k * x(p + p_k + offset_k) * mask_k, sampled bilinearly,
+    zero outside the image.
+
+    Args:
+        x: [N, G * C, H, W] features. G convolution groups share offsets and masks (G = 2: depth and RGB feature).
+        offset: [N, 2 * D * K, H, W] for K = kernel height * width taps and D offset groups, in pixels; for each group
+            and tap first dy, then dx (torchvision's order).
+        mask: [N, D * K, H, W], usually after a sigmoid; None means 1 (version 1 of the operator).
+        weight: [O, C, kernel height, kernel width], odd kernel sizes.
+        bias: [O] or None.
+        backend: "auto", "torchvision", "mmcv" or "plain". auto takes torchvision on CPU and CUDA and plain elsewhere.
+
+    Returns:
+        [N, O, H, W] in the type of `x`. Under autocast nothing inside is cast: the sampling positions stay in fp32.
+
+    Raises:
+        ValueError: Shapes that do not belong together, or a backend that is unknown or not installed.
+    """
+    _check(x, offset, mask, weight)
+    if backend == "auto":
+        backend = "torchvision" if x.device.type in ("cpu", "cuda") else "plain"
+    if backend not in BACKENDS:
+        raise ValueError(f"deform_conv2d: unknown backend {backend!r}, choose auto or one of {', '.join(BACKENDS)}")
+    with torch.autocast(x.device.type, enabled=False):
+        return BACKENDS[backend](x, offset, mask, weight, bias)
+
+
+def available_backends() -> list[str]:
+    """The names of the back-ends that can run here."""
+    return [name for name in BACKENDS if name != "mmcv" or _mmcv_operator() is not None]
+
+
+def _check(x: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor) -> None:
+    """Refuse shapes that do not belong together."""
+    taps = weight.shape[2] * weight.shape[3]
+    n, channels, height, width = x.shape
+    problems = []
+    if channels % weight.shape[1] or weight.shape[0] % (channels // weight.shape[1] or 1):
+        problems.append(f"x has {channels} channels and weight is {tuple(weight.shape)}")
+    if weight.shape[2] % 2 == 0 or weight.shape[3] % 2 == 0:
+        problems.append(f"kernel sizes must be odd, weight is {tuple(weight.shape)}")
+    groups = offset.shape[1] // (2 * taps)
+    if groups < 1 or tuple(offset.shape) != (n, 2 * groups * taps, height, width) or channels % groups:
+        problems.append(f"offset is {tuple(offset.shape)}, expected [{n}, 2 * groups * {taps}, {height}, {width}]")
+    elif mask is not None and tuple(mask.shape) != (n, groups * taps, height, width):
+        problems.append(f"mask is {tuple(mask.shape)}, expected [{n}, {groups * taps}, {height}, {width}]")
+    if problems:
+        raise ValueError("deform_conv2d: " + "; ".join(problems))
+
+
+def _plain(x: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """The definition: sample every tap bilinearly, scale by the mask, multiply with the kernel."""
+    n, channels, height, width = x.shape
+    out_channels, in_channels, kernel_height, kernel_width = weight.shape
+    taps = kernel_height * kernel_width
+    offset_groups = offset.shape[1] // (2 * taps)
+    # Positions need more than the 8 bits of bf16: at column 100 its step is half a pixel.
+    exact = torch.promote_types(x.dtype, torch.float32)
+    offset = offset.to(exact).reshape(n, offset_groups, taps, 2, height, width)
+
+    def axis(size: int, shape: tuple[int, ...]) -> Tensor:
+        return torch.arange(size, device=x.device, dtype=exact).reshape(shape)
+
+    tap_y = axis(taps, (taps, 1, 1)).div(kernel_width, rounding_mode="floor") - kernel_height // 2
+    tap_x = axis(taps, (taps, 1, 1)).remainder(kernel_width) - kernel_width // 2
+    y = axis(height, (height, 1)) + tap_y + offset[:, :, :, 0]  # [N, D, K, H, W]
+    column = axis(width, (1, width)) + tap_x + offset[:, :, :, 1]
+    top, left = y.floor(), column.floor()
+
+    per_group = channels // offset_groups
+    flat = x.reshape(n, offset_groups, per_group, height * width)
+    sampled = x.new_zeros(())
+    for corner_y, share_y in ((top, top + 1 - y), (top + 1, y - top)):
+        for corner_x, share_x in ((left, left + 1 - column), (left + 1, column - left)):
+            inside = (corner_y >= 0) & (corner_y < height) & (corner_x >= 0) & (corner_x < width)
+            index = corner_y.clamp(0, height - 1).long() * width + corner_x.clamp(0, width - 1).long()
+            index = index.reshape(n, offset_groups, 1, -1).expand(-1, -1, per_group, -1)
+            corner = flat.gather(3, index).reshape(n, offset_groups, per_group, taps, height, width)
+            sampled = sampled + corner * (share_y * share_x * inside).to(x.dtype).unsqueeze(2)
+    if mask is not None:
+        sampled = sampled * mask.to(x.dtype).reshape(n, offset_groups, 1, taps, height, width)
+
+    groups = channels // in_channels
+    columns = sampled.reshape(n, groups, in_channels * taps, height * width)
+    kernel = weight.to(x.dtype).reshape(1, groups, out_channels // groups, in_channels * taps)
+    out = (kernel @ columns).reshape(n, out_channels, height, width)
+    return out if bias is None else out + bias.to(x.dtype).reshape(1, -1, 1, 1)
+
+
+def _torchvision(x: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """The kernel of torchvision; its CPU version knows no half precision, so that runs as an fp32 island."""
+    from torchvision.ops import deform_conv2d as kernel
+
+    padding = (weight.shape[2] // 2, weight.shape[3] // 2)
+    x_, offset, mask, weight, bias = _in_full_precision(x, offset, mask, weight, bias)
+    return kernel(x_, offset, weight, bias, padding=padding, mask=mask).to(x.dtype)
+
+
+def _mmcv(x: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """The kernel of mmcv, the one of the paper's environment."""
+    kernel = _mmcv_operator()
+    if kernel is None:
+        raise ValueError("deform_conv2d: backend mmcv needs mmcv with compiled operators (requirements-paper.txt)")
+    padding = (weight.shape[2] // 2, weight.shape[3] // 2)
+    taps = weight.shape[2] * weight.shape[3]
+    offset_groups = offset.shape[1] // (2 * taps)
+    x_, offset, mask, weight, bias = _in_full_precision(x, offset, mask, weight, bias)
+    if mask is None:
+        mask = offset.new_ones(offset.shape[0], offset_groups * taps, *offset.shape[2:])
+    groups = x.shape[1] // weight.shape[1]
+    return kernel(x_, offset, mask, weight, bias, 1, padding, 1, groups, offset_groups).to(x.dtype)
+
+
+def _in_full_precision(x: Tensor, *others: Tensor | None) -> tuple:
+    """All tensors in fp32, or in fp64 where `x` is; None stays None. Contiguous, as the kernels ask."""
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    return tuple(None if tensor is None else tensor.to(dtype).contiguous() for tensor in (x, *others))
+
+
+@functools.cache
+def _mmcv_operator():  # noqa: ANN202  (an operator of a package that is rarely installed)
+    """The operator of mmcv, or None."""
+    try:
+        from mmcv.ops import modulated_deform_conv2d
+    except (ImportError, AttributeError):
+        return None
+    return modulated_deform_conv2d
+
+
+BACKENDS = {"torchvision": _torchvision, "mmcv": _mmcv, "plain": _plain}
+

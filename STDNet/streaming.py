@@ -1,0 +1,194 @@
+"""Videos of any length in constant memory, equal to the whole-clip result.
+
+A pass of the temporal branch reads the pass before it at most two frames away, and only backward passes look ahead: two
+frames each, two passes a stage, two stages. So the depth of frame t is final once frame t + 8 is known. Every pass keeps
+the few frames that it still needs; no frame is computed twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from STDNet.errors import InputError
+from STDNet.models.reconstruction import blend
+from STDNet.models.stdnet import Stage, STDNet
+from STDNet.models.temporal_difference import DISTANCES, Pairs, temporal_differences
+
+DELAY = 8  # frames that must follow a frame before its depth is final
+REACH = max(DISTANCES)
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Consecutive frames of something: frame `start` and the ones after it, [1, n, ...]; None before the first."""
+
+    start: int = 0
+    values: Tensor | None = None
+
+    @property
+    def stop(self) -> int:
+        """The frame after the last one."""
+        return self.start + (0 if self.values is None else self.values.shape[1])
+
+    def extended(self, more: Tensor) -> Frames:
+        """With frames [1, n, ...] appended."""
+        return Frames(self.start, more if self.values is None else torch.cat((self.values, more), 1))
+
+    def window(self, start: int, stop: int) -> Tensor:
+        """Frames start..stop-1 as [1, n, ...]."""
+        assert self.values is not None and self.start <= start <= stop <= self.stop
+        return self.values[:, start - self.start : stop - self.start]
+
+    def without(self, before: int) -> Frames:
+        """Only frames from `before` on, in memory of their own."""
+        drop = min(before, self.stop) - self.start
+        if self.values is None or drop <= 0:
+            return self
+        return Frames(self.start + drop, self.values[:, drop:].clone())
+
+
+@dataclass(frozen=True)
+class StageState:
+    """What one stage remembers: per-frame features, the grid, and levels[k], the frames that pass k has made."""
+
+    rgb: Frames = Frames()
+    weight: Frames = Frames()
+    grid: Frames = Frames()
+    levels: tuple[Frames, ...] = (Frames(),) * 5  # S, backward 1, forward 1, backward 2, forward 2
+
+    def without(self, before: int) -> StageState:
+        """Forget what no later frame needs."""
+        levels = tuple(level.without(before) for level in self.levels)
+        return StageState(self.rgb.without(before), self.weight.without(before), self.grid.without(before), levels)
+
+
+@dataclass(frozen=True)
+class StreamState:
+    """All that a stream remembers between two calls of `push`: a value, to be kept, copied, or gone on from twice."""
+
+    stages: tuple[StageState, StageState] = (StageState(), StageState())
+    first: Frames = Frames()  # stage 1's depth and confidence, waiting for stage 2's
+    size: tuple[int, int] | None = None  # H, W of the video
+    ended: bool = False
+
+
+@torch.inference_mode()
+def push(
+    model: STDNet, state: StreamState, lr: Tensor | None, rgb: Tensor | None, *, last: bool = False
+) -> tuple[Tensor | None, StreamState]:
+    """Give the next frames of a video, get the depth frames that are final now.
+
+    Args:
+        model: The network.
+        state: `StreamState()` before the first frames, then what the call before returned.
+        lr: [n, 1, H/s, W/s], depth of the next n frames in network units; None for no frames (to end a video).
+        rgb: [n, 3, H, W], their colour in 0..1; None for no frames.
+        last: No frame will follow: also give the frames that still waited for one.
+
+    Returns:
+        Depth [m, 1, H, W] of the next m final frames (None for m = 0), and the state to go on with.
+
+    Raises:
+        InputError: Frames of another size than before, or frames after the last.
+    """
+    if state.ended:
+        raise InputError("this stream has ended; start a new one with StreamState()")
+    guide = grid = previous = None
+    size = state.size
+    if lr is not None and rgb is not None and len(lr):
+        lr, guide, shape = model.aligned(lr[None], rgb[None])
+        if size not in (None, shape):
+            raise InputError(f"frame size changed from {size} to {shape} within one video")
+        grid, size = model.to_grid(lr), shape
+    first_stage, second_stage = model.stages
+    made, state_1 = _advance(first_stage, state.stages[0], guide, grid, previous, last)  # type: ignore[arg-type]
+    guide = grid = None
+    first = state.first
+    if made is not None:
+        guide = torch.cat((made.depth, made.confidence), 2)
+        first, grid, previous = first.extended(guide), made.grid, made.fused
+    made, state_2 = _advance(second_stage, state.stages[1], guide, grid, previous, last)  # type: ignore[arg-type]
+    depth = None
+    if made is not None:
+        depth_1, confidence_1 = first.window(first.start, first.start + made.depth.shape[1]).split(1, 2)
+        depth = blend([depth_1, made.depth], [confidence_1, made.confidence])[0][0]
+        first = first.without(first.start + made.depth.shape[1])
+        assert size is not None
+        depth = depth[..., : size[0], : size[1]]
+    return depth, StreamState((state_1, state_2), first, size, last)
+
+
+def stream(model: STDNet, frames: Iterable[tuple[Tensor, Tensor]], *, chunk: int = 4) -> Iterator[Tensor]:
+    """Super-resolve a video of any length, finite or endless, frame by frame.
+
+    Args:
+        model: The network.
+        frames: (lr [1, H/s, W/s], rgb [3, H, W]) of one frame after the other, in network units and 0..1.
+        chunk: Frames that run as one batch; larger is faster up to a point and takes more memory.
+
+    Yields:
+        Depth [1, H, W] in network units, one for every frame, in order, `DELAY` frames and the chunk behind the input.
+    """
+    if chunk < 1:
+        raise InputError(f"chunk must be at least 1, got {chunk}")
+    state = StreamState()
+    waiting: list[tuple[Tensor, Tensor]] = []
+    for frame in frames:
+        waiting.append(frame)
+        if len(waiting) == chunk:
+            depth, state = push(model, state, *_stacked(waiting))
+            waiting = []
+            if depth is not None:
+                yield from depth
+    depth, _ = push(model, state, *(_stacked(waiting) if waiting else (None, None)), last=True)
+    if depth is not None:
+        yield from depth
+
+
+@dataclass(frozen=True)
+class _Made:
+    """Frames that a stage has finished, each [1, n, ...]."""
+
+    depth: Tensor
+    confidence: Tensor  # before the softmax
+    fused: Tensor
+    grid: Tensor
+
+
+def _stacked(frames: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """A list of frames as one batch."""
+    return torch.stack([lr for lr, _ in frames]), torch.stack([rgb for _, rgb in frames])
+
+
+def _advance(
+    stage: Stage, state: StageState, guide: Tensor | None, grid: Tensor | None, previous: Tensor | None, last: bool
+) -> tuple[_Made | None, StageState]:
+    """Take new frames [1, n, ...] into a stage and finish as many frames as they allow."""
+    rgb, weight, grids, spatial = state.rgb, state.weight, state.grid, state.levels[0]
+    if guide is not None and grid is not None:
+        encoded = stage.encode(guide[0], grid[0], None if previous is None else previous[0])
+        spatial = spatial.extended(encoded.feature[None])
+        rgb, weight, grids = rgb.extended(encoded.rgb[None]), weight.extended(encoded.weight[None]), grids.extended(grid)
+    levels = [spatial]
+    for level, (name, fusion) in zip(state.levels[1:], stage.passes.items(), strict=True):
+        source = levels[-1]
+        stop = source.stop if last or not name.startswith("backward") else source.stop - REACH
+        if stop > level.stop:
+            start, end = max(0, level.stop - REACH), min(source.stop, stop + REACH)
+            pairs = Pairs.of(end - start)
+            differences = temporal_differences(spatial.window(start, end), pairs)
+            windows = [x.window(start, end) for x in (source, rgb, weight)]
+            level = level.extended(fusion(name, *windows, differences, pairs, range(level.stop - start, stop - start)))
+        levels.append(level)
+    done, ready = state.levels[-1].stop, levels[-1].stop
+    made = None
+    if ready > done:
+        features = [level.window(done, ready)[0] for level in levels]
+        window = grids.window(done, ready)
+        fused, depth, confidence = stage.reconstruction(features, window[0])
+        made = _Made(depth[None], confidence[None], fused[None], window)
+    return made, StageState(rgb, weight, grids, tuple(levels)).without(ready - REACH)
