@@ -40,7 +40,7 @@ def parse(config: type[Config], argv: list[str] | None = None, *, description: s
     Returns:
         A `config`. Wrong flags end the program with exit code 2, as argparse does.
     """
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = argparse.ArgumentParser(description=description)
     hints = typing.get_type_hints(config)
     for field in dataclasses.fields(config):  # type: ignore[arg-type]
         _add_flag(parser, field, hints[field.name], defaults.get(field.name, field.default))
@@ -53,10 +53,11 @@ def parse(config: type[Config], argv: list[str] | None = None, *, description: s
 
 def _add_flag(parser: argparse.ArgumentParser, field: dataclasses.Field, hint: Any, default: Any) -> None:
     """One field, one flag."""
-    # argparse expands % in help texts.
-    keywords: dict[str, Any] = {"help": field.metadata.get("help", "").replace("%", "%%"), "default": default}
-    if default is None or default == () or default == "":
-        keywords["help"] += " "  # ArgumentDefaultsHelpFormatter then still says (default: None)
+    text = field.metadata["help"].replace("%", "%%")  # argparse expands %
+    if default is not None and default != ():
+        shown = " ".join(map(str, default)) if isinstance(default, tuple) else default
+        text += f" (default: {shown})"
+    keywords: dict[str, Any] = {"help": text, "default": default}
     kind = _value_type(hint)
     if kind is bool:
         keywords["action"] = argparse.BooleanOptionalAction

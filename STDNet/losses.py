@@ -31,19 +31,25 @@ class Losses(NamedTuple):
     temporal_parts: tuple[Tensor, ...]  # adjacent and cross of stage 1, then of stage 2
 
 
-def charbonnier(prediction: Tensor, target: Tensor, eps: float = 1e-12) -> Tensor:
+def charbonnier(prediction: Tensor, target: Tensor, valid: Tensor | None = None, *, eps: float = 1e-12) -> Tensor:
     """Mean of sqrt((prediction - target)^2 + eps), L_rec of the paper.
 
     Args:
         prediction: Any shape.
         target: The same shape.
+        valid: The same shape, bool: the mean is over these pixels alone. None takes all, as the official code does.
         eps: Smooths the corner at zero error.
     """
-    return torch.sqrt(_exact(prediction - target).square() + eps).mean()
+    return _mean(torch.sqrt((_exact(prediction) - target).square() + eps), valid)
 
 
 def spatial_difference_loss(
-    difference: Tensor, prediction: Tensor, target: Tensor, *, broadcast_minimum: bool = False
+    difference: Tensor,
+    prediction: Tensor,
+    target: Tensor,
+    valid: Tensor | None = None,
+    *,
+    broadcast_minimum: bool = False,
 ) -> Tensor:
     """The "uncertainty constraint" A of one stage: errors weigh more where the spatial difference is large.
 
@@ -51,6 +57,7 @@ def spatial_difference_loss(
         difference: [B, T, 1, H, W], R_df(sigma) of the stage.
         prediction: [B, T, 1, H, W], the network's output.
         target: [B, T, 1, H, W], ground truth.
+        valid: [B, T, 1, H, W], bool; None takes all pixels.
         broadcast_minimum: Repeat the official code's shape mistake, which weighs every frame against the minimum of
             every frame of its clip.
 
@@ -62,23 +69,29 @@ def spatial_difference_loss(
     error = _exact(prediction) - target
     if broadcast_minimum:
         minimum = minimum.transpose(1, 2)  # [B, 1, T, 1, 1] against [B, T, 1, H, W]: a B x T x T x H x W weight
-    return ((weight - minimum + 1) * error).abs().mean()
+        if valid is not None:
+            raise InputError("the official broadcast minimum knows no mask: leave out either of the two")
+    return _mean(((weight - minimum + 1) * error).abs(), valid)
 
 
-def temporal_difference_loss(difference: Tensor, target: Tensor, distance: int) -> Tensor:
+def temporal_difference_loss(
+    difference: Tensor, target: Tensor, distance: int, valid: Tensor | None = None
+) -> Tensor:
     """L1 between a predicted temporal difference and that of the ground truth.
 
     Args:
         difference: [B, T - distance, 1, H, W], R_df(phi) or R_df(phi-hat).
         target: [B, T, 1, H, W], ground truth.
         distance: 1 for adjacent, 2 for cross frames.
+        valid: [B, T, 1, H, W], bool; a pixel counts where it is valid in both frames. None takes all.
 
     Returns:
         Mean of |difference - |target_t - target_t+distance||; zero for clips of at most `distance` frames.
     """
     if difference.shape[1] == 0:
         return _exact(difference).sum()
-    return (_exact(difference) - (target[:, :-distance] - target[:, distance:]).abs()).abs().mean()
+    both = None if valid is None else valid[:, :-distance] & valid[:, distance:]
+    return _mean((_exact(difference) - (target[:, :-distance] - target[:, distance:]).abs()).abs(), both)
 
 
 def training_loss(
@@ -86,6 +99,7 @@ def training_loss(
     gt: Tensor,
     heads: torch.nn.Module,
     *,
+    valid: Tensor | None = None,
     alpha_spatial: float = ALPHA_SPATIAL,
     alpha_temporal: float = ALPHA_TEMPORAL,
     beta: float = BETA,
@@ -98,6 +112,7 @@ def training_loss(
         gt: [B, T, 1, H, W], ground truth in network units.
         heads: The network's difference heads: modules `spatial`, `adjacent`, `cross`, from [B, T, C, h, w] to
             [B, T, 1, 4h, 4w].
+        valid: [B, T, 1, H, W], bool; the losses count these pixels alone. None takes all.
         alpha_spatial: Weight of the spatial difference loss.
         alpha_temporal: Weight of the temporal difference loss.
         beta: Weight of both.
@@ -117,17 +132,17 @@ def training_loss(
     def predicted(name: str, difference: Tensor) -> Tensor:
         if difference.shape[1] == 0:  # no pair of frames at this distance
             return difference.new_zeros(*difference.shape[:2], 1, height, width)
-        return getattr(heads, name)(difference)[..., :height, :width]
+        return getattr(heads, name)(_exact(difference))[..., :height, :width]
 
-    reconstruction = charbonnier(depth, gt)
+    reconstruction = charbonnier(depth, gt, valid)
     spatial_stages = tuple(
         spatial_difference_loss(
-            predicted("spatial", stage.spatial_difference), depth, gt, broadcast_minimum=paper_exact
+            predicted("spatial", stage.spatial_difference), depth, gt, valid, broadcast_minimum=paper_exact
         )
         for stage in stages
     )
     temporal_parts = tuple(
-        temporal_difference_loss(predicted(name, difference), gt, distance)
+        temporal_difference_loss(predicted(name, difference), gt, distance, valid)
         for stage in stages
         for name, difference, distance in (
             ("adjacent", stage.temporal_difference, 1),
@@ -138,6 +153,13 @@ def training_loss(
     temporal = torch.stack(temporal_parts).sum()
     total = reconstruction + beta * (alpha_spatial * spatial + alpha_temporal * temporal)
     return Losses(total, reconstruction, spatial, temporal, spatial_stages, temporal_parts)
+
+
+def _mean(values: Tensor, valid: Tensor | None) -> Tensor:
+    """Mean over the valid pixels; zero where there is none."""
+    if valid is None:
+        return values.mean()
+    return torch.where(valid, values, 0).sum() / valid.sum().clamp(min=1)
 
 
 def _exact(x: Tensor) -> Tensor:

@@ -1,15 +1,18 @@
 """Modulated deformable convolution (Zhu et al., "Deformable ConvNets v2", CVPR 2019), stride 1, same size out as in.
 
-Three back-ends with one signature. `plain` is the definition, in a few lines of PyTorch that run on any device and in
-any floating-point type; the others are compiled kernels and are tested against it in value and gradient.
+Four back-ends with one signature. `plain` is the definition, in a few lines of PyTorch that run on any device and in any
+floating-point type; the others are faster and are tested against it in value and gradient.
 """
 
 from __future__ import annotations
 
 import functools
+import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 
 def deform_conv2d(
@@ -27,7 +30,7 @@ def deform_conv2d(
         mask: [N, D * K, H, W], usually after a sigmoid; None means 1 (version 1 of the operator).
         weight: [O, C, kernel height, kernel width], odd kernel sizes.
         bias: [O] or None.
-        backend: "auto", "torchvision", "mmcv" or "plain". auto takes torchvision on CPU and CUDA and plain elsewhere.
+        backend: "auto" or a name in `BACKENDS`. auto takes gather on a CPU, torchvision on CUDA and plain elsewhere.
 
     Returns:
         [N, O, H, W] in the type of `x`. Under autocast nothing inside is cast: the sampling positions stay in fp32.
@@ -37,7 +40,7 @@ def deform_conv2d(
     """
     _check(x, offset, mask, weight)
     if backend == "auto":
-        backend = "torchvision" if x.device.type in ("cpu", "cuda") else "plain"
+        backend = {"cpu": "gather", "cuda": "torchvision"}.get(x.device.type, "plain")
     if backend not in BACKENDS:
         raise ValueError(f"deform_conv2d: unknown backend {backend!r}, choose auto or one of {', '.join(BACKENDS)}")
     with torch.autocast(x.device.type, enabled=False):
@@ -73,29 +76,13 @@ def _plain(x: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, bias:
     out_channels, in_channels, kernel_height, kernel_width = weight.shape
     taps = kernel_height * kernel_width
     offset_groups = offset.shape[1] // (2 * taps)
-    # Positions need more than the 8 bits of bf16: at column 100 its step is half a pixel.
-    exact = torch.promote_types(x.dtype, torch.float32)
-    offset = offset.to(exact).reshape(n, offset_groups, taps, 2, height, width)
-
-    def axis(size: int, shape: tuple[int, ...]) -> Tensor:
-        return torch.arange(size, device=x.device, dtype=exact).reshape(shape)
-
-    tap_y = axis(taps, (taps, 1, 1)).div(kernel_width, rounding_mode="floor") - kernel_height // 2
-    tap_x = axis(taps, (taps, 1, 1)).remainder(kernel_width) - kernel_width // 2
-    y = axis(height, (height, 1)) + tap_y + offset[:, :, :, 0]  # [N, D, K, H, W]
-    column = axis(width, (1, width)) + tap_x + offset[:, :, :, 1]
-    top, left = y.floor(), column.floor()
-
     per_group = channels // offset_groups
     flat = x.reshape(n, offset_groups, per_group, height * width)
     sampled = x.new_zeros(())
-    for corner_y, share_y in ((top, top + 1 - y), (top + 1, y - top)):
-        for corner_x, share_x in ((left, left + 1 - column), (left + 1, column - left)):
-            inside = (corner_y >= 0) & (corner_y < height) & (corner_x >= 0) & (corner_x < width)
-            index = corner_y.clamp(0, height - 1).long() * width + corner_x.clamp(0, width - 1).long()
-            index = index.reshape(n, offset_groups, 1, -1).expand(-1, -1, per_group, -1)
-            corner = flat.gather(3, index).reshape(n, offset_groups, per_group, taps, height, width)
-            sampled = sampled + corner * (share_y * share_x * inside).to(x.dtype).unsqueeze(2)
+    for index, share in _corners(offset, weight):
+        index = index.reshape(n, offset_groups, 1, -1).expand(-1, -1, per_group, -1)
+        corner = flat.gather(3, index).reshape(n, offset_groups, per_group, taps, height, width)
+        sampled = sampled + corner * share.to(x.dtype).unsqueeze(2)
     if mask is not None:
         sampled = sampled * mask.to(x.dtype).reshape(n, offset_groups, 1, taps, height, width)
 
@@ -104,6 +91,71 @@ def _plain(x: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, bias:
     kernel = weight.to(x.dtype).reshape(1, groups, out_channels // groups, in_channels * taps)
     out = (kernel @ columns).reshape(n, out_channels, height, width)
     return out if bias is None else out + bias.to(x.dtype).reshape(1, -1, 1, 1)
+
+
+def _corners(offset: Tensor, weight: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """The four pixels around every sampling position, and their bilinear shares (0 outside the image).
+
+    Yields:
+        Index y * W + x and share, each [N, D, K, H, W]. Positions are fp32 or better: at column 100 the step of bf16 is
+        half a pixel.
+    """
+    n, _, height, width = offset.shape
+    kernel_height, kernel_width = weight.shape[2:]
+    taps = kernel_height * kernel_width
+    exact = torch.promote_types(offset.dtype, torch.float32)
+    offset = offset.to(exact).reshape(n, -1, taps, 2, height, width)
+
+    def axis(size: int, *shape: int) -> Tensor:
+        return torch.arange(size, device=offset.device, dtype=exact).reshape(shape)
+
+    tap = axis(taps, taps, 1, 1)
+    y = axis(height, height, 1) + tap.div(kernel_width, rounding_mode="floor") - kernel_height // 2 + offset[:, :, :, 0]
+    x = axis(width, 1, width) + tap.remainder(kernel_width) - kernel_width // 2 + offset[:, :, :, 1]
+    top, left = y.floor(), x.floor()
+    for corner_y, share_y in ((top, top + 1 - y), (top + 1, y - top)):
+        for corner_x, share_x in ((left, left + 1 - x), (left + 1, x - left)):
+            inside = (corner_y >= 0) & (corner_y < height) & (corner_x >= 0) & (corner_x < width)
+            index = corner_y.clamp(0, height - 1).long() * width + corner_x.clamp(0, width - 1).long()
+            yield index, share_y * share_x * inside
+
+
+def _gather(x: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Pixels as rows: every sample is a bag of four rows, weighted and summed by one fused call.
+
+    On a CPU this is several times faster than torchvision's kernel, and ten times in the backward pass.
+    """
+    n, channels, height, width = x.shape
+    out_channels, in_channels, kernel_height, kernel_width = weight.shape
+    taps = kernel_height * kernel_width
+    offset_groups, groups = offset.shape[1] // (2 * taps), channels // in_channels
+    indices, shares = zip(*_corners(offset, weight), strict=True)
+    image = torch.arange(n, device=x.device).reshape(n, 1, 1, 1, 1, 1) * (height * width)
+    # Bags in the order offset group, image, row, column, tap.
+    bags = (torch.stack(indices, -1) + image).permute(1, 0, 3, 4, 2, 5).reshape(offset_groups, -1, 4)
+    share = torch.stack(shares, -1)
+    if mask is not None:
+        share = share * mask.to(share.dtype).reshape(n, offset_groups, taps, height, width, 1)
+    share = share.to(x.dtype).permute(1, 0, 3, 4, 2, 5).reshape(offset_groups, -1, 4)
+
+    # A block is a run of channels that has one offset group and one convolution group.
+    blocks = math.lcm(offset_groups, groups)
+    size, share_out = channels // blocks, out_channels // groups
+    rows = x.permute(0, 2, 3, 1).reshape(-1, blocks, size)
+    kernel = weight.to(x.dtype).reshape(groups, share_out, blocks // groups, size, taps)
+    kernel = kernel.permute(0, 2, 4, 3, 1).reshape(blocks, taps * size, share_out)
+    made: list[Tensor | None] = [None] * groups
+    for block in range(blocks):
+        offset_group, group = block * offset_groups // blocks, block * groups // blocks
+        sampled = F.embedding_bag(
+            bags[offset_group], rows[:, block].contiguous(), mode="sum", per_sample_weights=share[offset_group]
+        )
+        part = sampled.reshape(-1, taps * size) @ kernel[block]
+        made[group] = part if made[group] is None else made[group] + part
+    out = torch.cat([part for part in made if part is not None], 1)
+    if bias is not None:
+        out = out + bias.to(x.dtype)
+    return out.reshape(n, height, width, out_channels).permute(0, 3, 1, 2).contiguous()
 
 
 def _torchvision(x: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -146,5 +198,5 @@ def _mmcv_operator():  # noqa: ANN202  (an operator of a package that is rarely 
     return modulated_deform_conv2d
 
 
-BACKENDS = {"torchvision": _torchvision, "mmcv": _mmcv, "plain": _plain}
+BACKENDS = {"plain": _plain, "gather": _gather, "torchvision": _torchvision, "mmcv": _mmcv}
 

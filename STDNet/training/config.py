@@ -1,0 +1,105 @@
+"""TrainConfig: every flag of train.py, with the paper's values as defaults."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from STDNet.command_line import option
+from STDNet.errors import InputError
+
+# What may differ between the runs before and after a stop: nothing here changes the weights that result.
+FREE_FIELDS = frozenset(
+    "device num_workers log_every save_every result_root result_root_MAE tensorboard epoch steps restart "
+    "val_every val_frames val_list root_dir".split()
+)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run."""
+
+    scale: int = option(4, "RGB pixels per depth pixel: 4, 8, 16")
+    channels: int = option(64, "width of the network; 64 is the paper's (19.9 M parameters)")
+    dataset: str = option("tartanair", "which data set", choices=("tartanair", "dydtof", "dynamic_replica", "folder"))
+    root_dir: Path | None = option(None, "where the data set lies (None: dataset/<its name>)")
+    train_list: Path | None = option(None, "index file of the training sequences (None: data/TarTanAir_train.txt)")
+    val_list: str = option(
+        "honest",
+        "sequences that choose the best checkpoint: 'honest' (data/TarTanAir_val.txt, taken out of the training list), "
+        "'paper' (a test sequence, as published), 'none', or an index file",
+    )
+    lr_source: str = option(
+        "auto", "LR depth: files, simulated on the fly, or files where there are", choices=("auto", "files", "simulate")
+    )
+    protocol: str = option("paper", "units, clipping and masks", choices=("paper", "metric"))
+    max_depth: float | None = option(None, "metres that the network sees as 1 (None: the data set's, 30 for TarTanAir)")
+
+    epoch: int = option(500, "epochs to train")
+    steps: int | None = option(None, "optimiser steps to train, instead of epochs")
+    batchsize: int = option(3, "clips per process and step")
+    lr: float = option(1e-4, "learning rate of Adam")
+    decay_iterations: tuple[int, ...] = option((150, 200), "epochs after which the learning rate is multiplied by gamma")
+    gamma: float = option(0.2, "factor of the learning rate at decay_iterations")
+    warmup: int = option(0, "steps over which the learning rate rises from zero")
+    seed: int = option(7240, "seed of weights, order and crops")
+    frames: int = option(7, "frames per clip")
+    patch_size: int = option(256, "HR pixels per side of a crop")
+    stride: int = option(1, "frames from one frame of a clip to the next")
+    augment: bool = option(True, "flips and transpose, each with probability 1/2, the same for a whole clip")
+    jitter: bool = option(False, "photometric jitter of the colour, after simulation")
+    paper_exact: bool = option(False, "repeat the official training quirks: crops off the LR grid, broadcast minimum")
+    alpha_spatial: float = option(0.5, "weight of the spatial difference loss (alpha_1)")
+    alpha_temporal: float = option(0.5, "weight of the temporal difference loss (alpha_2)")
+    beta: float = option(0.01, "weight of both difference losses")
+
+    accumulate: int = option(1, "batches per optimiser step")
+    clip_grad: float | None = option(None, "largest gradient norm; larger ones are scaled down")
+    ema: float | None = option(None, "decay of an average of the weights, which is then validated and kept (e.g. 0.999)")
+    amp: str = option("none", "autocast type; the losses stay in fp32", choices=("none", "bf16", "fp16"))
+    tf32: bool = option(False, "allow TF32 in fp32 products (CUDA)")
+    compile: bool = option(False, "torch.compile the training step")
+    gradient_checkpointing: bool = option(False, "recompute activations: less memory, more time")
+    device: str = option("auto", "auto, cpu, cuda, cuda:N or mps")
+    num_workers: int = option(2, "loader processes per training process")
+
+    init: Path | None = option(None, "start from the weights of this checkpoint (ours or official)")
+    result_root: Path | None = option(None, "folder of the run (None: experiment/STDNet_<scale>)")
+    result_root_MAE: Path | None = option(None, "folder of the best-MAE checkpoint (None: <result_root>/MAE_best)")
+    restart: bool = option(False, "discard what is in result_root and begin anew")
+    val_every: int = option(1, "epochs between two validations")
+    val_frames: int | None = option(None, "validate on this many frames of each sequence (None: all)")
+    save_every: int = option(500, "steps between two checkpoints to resume from; every validation writes one too")
+    log_every: int = option(20, "steps between two lines in metrics.jsonl")
+    tensorboard: bool = option(False, "also write TensorBoard scalars and pictures (pip install 'STDNet[log]')")
+
+    def __post_init__(self) -> None:
+        positive = ("epoch", "batchsize", "lr", "frames", "patch_size", "stride", "accumulate", "val_every")
+        positive += ("save_every", "log_every", "gamma", "channels")
+        for name in positive:
+            if getattr(self, name) <= 0:
+                raise InputError(f"--{name} must be positive, got {getattr(self, name)}")
+        for name in ("steps", "val_frames", "max_depth", "clip_grad"):
+            if getattr(self, name) is not None and getattr(self, name) <= 0:
+                raise InputError(f"--{name} must be positive, got {getattr(self, name)}")
+        if self.num_workers < 0 or self.warmup < 0:
+            raise InputError("--num_workers and --warmup must not be negative")
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise InputError(f"--ema is a decay between 0 and 1, got {self.ema}")
+
+    @property
+    def folder(self) -> Path:
+        """Where the run lives."""
+        return self.result_root or Path("experiment") / f"STDNet_{self.scale}"
+
+    @property
+    def mae_folder(self) -> Path:
+        """Where the checkpoint with the best MAE goes."""
+        return self.result_root_MAE or self.folder / "MAE_best"
+
+    def identity(self) -> dict[str, Any]:
+        """The fields that decide which weights result, as plain values."""
+        values = {name: value for name, value in dataclasses.asdict(self).items() if name not in FREE_FIELDS}
+        return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}

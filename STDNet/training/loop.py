@@ -1,0 +1,314 @@
+"""The training loop; the same lines on a CPU, on one GPU and on many."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from STDNet import checkpoint, distributed
+from STDNet.checkpoint import Checkpoint
+from STDNet.command_line import progress
+from STDNet.errors import InputError
+from STDNet.evaluation import AMP_TYPES, sample_picture, score_videos
+from STDNet.losses import Losses, training_loss
+from STDNet.models import STDNet, STDNetConfig
+from STDNet.training.config import TrainConfig
+from STDNet.training.data import Batches, load_videos
+from STDNet.training.run import RunFolder, provenance
+
+log = logging.getLogger(__name__)
+
+
+class TrainingStep(nn.Module):
+    """Network and losses in one module, so that DDP and torch.compile see the whole step."""
+
+    def __init__(self, net: STDNet, config: TrainConfig) -> None:
+        super().__init__()
+        self.net, self.config = net, config
+
+    def forward(self, batch: dict[str, Tensor]) -> Losses:
+        """The losses of one batch in network units: lr, rgb, gt and, under the metric protocol, valid."""
+        config = self.config
+        with torch.autocast(batch["lr"].device.type, AMP_TYPES[config.amp], enabled=config.amp != "none"):
+            out = self.net(batch["lr"], batch["rgb"])
+        return training_loss(
+            out,
+            batch["gt"],
+            self.net.heads,
+            valid=batch["valid"] if config.protocol == "metric" else None,
+            alpha_spatial=config.alpha_spatial,
+            alpha_temporal=config.alpha_temporal,
+            beta=config.beta,
+            paper_exact=config.paper_exact,
+        )
+
+
+def train(config: TrainConfig) -> None:
+    """Train a network; started again with the same configuration, go on where the run stopped.
+
+    Writes into `config.folder`: config.json, metrics.jsonl, last.pth (to resume), best_rmse.pth, final.pth, samples/,
+    and best_mae.pth into `config.mae_folder`. SIGTERM saves and stops. Bad input raises `InputError`.
+    """
+    device = distributed.choose_device(config.device)
+    if config.amp == "fp16" and device.type != "cuda":
+        raise InputError(f"--amp fp16 needs a CUDA device, this is {device}; take bf16 or none")
+    if config.tf32:
+        torch.set_float32_matmul_precision("high")
+    with distributed.process_group(device):
+        Training(config, device).run()
+
+
+class Training:
+    """What a run is made of; `run` is the loop."""
+
+    def __init__(self, config: TrainConfig, device: torch.device) -> None:
+        self.config, self.device = config, device
+        training, self.validation = load_videos(config)
+        self.batches = Batches(config, training)
+        self.max_depth_m = training[0].max_depth_m
+        self.total_steps = config.steps or config.epoch * self.batches.steps_per_epoch
+        self.folder = RunFolder(config)
+        self.step = 0
+        self.best: dict[str, float] = {}
+
+        torch.manual_seed(config.seed)
+        net = STDNet(
+            STDNetConfig(scale=config.scale, channels=config.channels),
+            gradient_checkpointing=config.gradient_checkpointing,
+        )
+        if config.init is not None:
+            checkpoint.fill(net, checkpoint.read(config.init, scale=config.scale).state, source=str(config.init))
+        self.net = net.to(device)
+        self.optimizer = torch.optim.Adam(net.parameters(), lr=config.lr)
+        # fp16 gradients underflow without it; for the other types it passes everything through.
+        self.scaler = _grad_scaler(enabled=config.amp == "fp16")
+        self.ema = None
+        if config.ema is not None:
+            self.ema = AveragedModel(self.net, multi_avg_fn=get_ema_multi_avg_fn(config.ema))
+        found = self.folder.begin()
+        if found is not None:
+            self._resume(found)
+        self.module = self._wrapped()
+        self.tensorboard = self._tensorboard()
+
+    def run(self) -> None:
+        """Train until the last step, a SIGTERM, or an exception."""
+        if distributed.is_main():
+            log.info(
+                "%d processes on %s, %d clips, %d steps an epoch, step %d of %d, run folder %s",
+                distributed.world_size(),
+                self.device,
+                len(self.batches.clips),
+                self.batches.steps_per_epoch,
+                self.step,
+                self.total_steps,
+                self.folder.folder,
+            )
+        batches = self.batches.from_step(self.step)
+        started, since, stopping = time.perf_counter(), self.step, False
+        with _sigterm() as stop:
+            for _ in self._progress():
+                terms, gradient_norm = self._train_step(batches)
+                self.step += 1
+                if self.step % self.config.log_every == 0:
+                    rate = (self.step - since) * self.batches.per_step / (time.perf_counter() - started)
+                    self._log_losses(terms, float(gradient_norm), rate)
+                    started, since = time.perf_counter(), self.step
+                stopping = distributed.any_rank(stop["asked"])
+                if self._validate_and_save(terms, now=stopping):
+                    started, since = time.perf_counter(), self.step
+                if stopping:
+                    break
+        if distributed.is_main():
+            log.info("stopped by SIGTERM at step %d" if stopping else "finished at step %d", self.step)
+        distributed.barrier()
+
+    def _train_step(self, batches: Iterator[dict[str, Tensor]]) -> tuple[Tensor, Tensor]:
+        """One optimiser step from `accumulate` batches; the mean loss terms and the gradient norm."""
+        self.module.train()
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._learning_rate()
+        self.optimizer.zero_grad(set_to_none=True)
+        terms = torch.zeros(4, device=self.device)
+        for i in range(self.config.accumulate):
+            batch = {name: value.to(self.device, non_blocking=True) for name, value in next(batches).items()}
+            waits = i + 1 < self.config.accumulate and isinstance(self.module, DistributedDataParallel)
+            with self.module.no_sync() if waits else contextlib.nullcontext():  # type: ignore[operator]
+                losses = self.module(batch)
+                self.scaler.scale(losses.total / self.config.accumulate).backward()
+            terms += torch.stack([x.detach().float() for x in losses[:4]]) / self.config.accumulate
+        self.scaler.unscale_(self.optimizer)
+        limit = self.config.clip_grad or float("inf")
+        norm = nn.utils.clip_grad_norm_(self.net.parameters(), limit)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        if self.ema is not None:
+            self.ema.update_parameters(self.net)
+        return terms, norm
+
+    def _learning_rate(self) -> float:
+        """The rate of the next step: a rise over `warmup` steps, then a factor gamma at every milestone epoch."""
+        epoch = self.step // self.batches.steps_per_epoch
+        decays = sum(epoch >= milestone for milestone in self.config.decay_iterations)
+        rise = min(1.0, (self.step + 1) / (self.config.warmup + 1))
+        return self.config.lr * self.config.gamma**decays * rise
+
+    def _log_losses(self, terms: Tensor, gradient_norm: float, rate: float) -> None:
+        """A line in metrics.jsonl: the mean over all processes."""
+        mean = distributed.sum_over_ranks(terms) / distributed.world_size()
+        values = dict(zip(Losses._fields, mean.tolist(), strict=False))
+        if not distributed.is_main():
+            return
+        if not sys.stderr.isatty():
+            log.info("step %d: loss %.5f, %.2f clips/s", self.step, values["total"], rate)
+        row = {**values, "gradient_norm": gradient_norm, "learning_rate": self._learning_rate(), "clips_per_s": rate}
+        self.folder.record({"step": self.step, "epoch": self.step / self.batches.steps_per_epoch, **row})
+        self._scalars("train", row)
+
+    def _validate_and_save(self, terms: Tensor, *, now: bool) -> bool:
+        """Save `now`, every `save_every` steps and at the end; validate every `val_every` epochs and at the end.
+
+        Returns whether something was done.
+        """
+        epoch, inside = divmod(self.step, self.batches.steps_per_epoch)
+        finished = self.step == self.total_steps
+        validate = bool(self.validation) and (finished or (inside == 0 and epoch % self.config.val_every == 0))
+        if not (now or validate or finished or self.step % self.config.save_every == 0):
+            return False
+        if distributed.any_rank(not bool(terms.isfinite().all())):
+            raise InputError(
+                f"step {self.step}: the loss is not finite; lower --lr, set --clip_grad, or check the data with "
+                "python -m STDNet.datasets. The last good checkpoint is kept"
+            )
+        if validate and not now:
+            self._validate()
+        self._save()
+        if finished and distributed.is_main():
+            self.folder.save_final(self._for_use(self._averaged()))
+        return True
+
+    def _validate(self) -> None:
+        """Score the validation sequences, shared by all processes, and keep the best weights."""
+        net = self._averaged().eval()
+        scores = score_videos(
+            net, self.validation, device=self.device, amp=self.config.amp, stop=self.config.val_frames
+        )
+        mean = {
+            name: sum(score.network[name] for score in scores) / len(scores)  # type: ignore[misc]
+            for name in ("rmse_cm", "mae_cm")
+        }
+        for name, value in mean.items():
+            if value < self.best.get(name, float("inf")):
+                self.best[name] = value
+                if distributed.is_main():
+                    self.folder.save_best(name, self._for_use(net, validation=mean))
+        if distributed.is_main():
+            epoch = self.step // self.batches.steps_per_epoch
+            log.info("step %d: validation RMSE %.2f cm, MAE %.2f cm", self.step, mean["rmse_cm"], mean["mae_cm"])
+            self.folder.record({"step": self.step, "epoch": epoch, "validation": mean})
+            self._scalars("validation", mean)
+            picture = sample_picture(net, self.validation[0], device=self.device, amp=self.config.amp)
+            path = self.folder.folder / "samples" / f"step_{self.step:07d}.png"
+            path.parent.mkdir(exist_ok=True)
+            picture.save(path)
+
+    def _averaged(self) -> STDNet:
+        """The network that is validated and kept: the average of the weights where there is one."""
+        return self.net if self.ema is None else self.ema.module  # type: ignore[return-value]
+
+    def _for_use(self, net: STDNet, **facts: Any) -> Checkpoint:
+        """A checkpoint without what only training needs."""
+        state = {name: value.detach().cpu() for name, value in net.state_dict().items()}
+        return Checkpoint(net.config, state, {**self._meta(), "step": self.step, **facts})
+
+    def _save(self) -> None:
+        """Write the checkpoint to resume from."""
+        if not distributed.is_main():
+            return
+        training: dict[str, Any] = {
+            "step": self.step,
+            "best": dict(self.best),
+            "identity": {**self.config.identity(), "processes": distributed.world_size()},
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+        }
+        if self.ema is not None:
+            training["ema"] = self.ema.state_dict()
+        self.folder.save(Checkpoint(self.net.config, self.net.state_dict(), self._meta(), training))
+
+    def _resume(self, found: Checkpoint) -> None:
+        """Take over everything that decides how the run goes on."""
+        checkpoint.fill(self.net, found.state, source=str(self.folder.last))
+        self.optimizer.load_state_dict(found.training["optimizer"])
+        self.scaler.load_state_dict(found.training["scaler"])
+        if self.ema is not None:
+            self.ema.load_state_dict(found.training["ema"])
+        self.step, self.best = found.training["step"], dict(found.training["best"])
+        if distributed.is_main():
+            log.info("resumed %s at step %d", self.folder.last, self.step)
+
+    def _wrapped(self) -> nn.Module:
+        """The training step, compiled and shared out as asked."""
+        module: Any = TrainingStep(self.net, self.config)
+        if self.config.compile:
+            module = torch.compile(module)
+        if distributed.world_size() > 1:
+            # Clips of one or two frames leave temporal weights and heads without gradient.
+            unused = self.config.frames < 3 or self.config.beta == 0
+            ids = [self.device.index] if self.device.type == "cuda" else None
+            module = DistributedDataParallel(module, device_ids=ids, find_unused_parameters=unused)
+        return module
+
+    def _meta(self) -> dict[str, Any]:
+        """What a checkpoint says about itself."""
+        settings = {**self.config.identity(), "processes": distributed.world_size()}
+        return {"max_depth_m": self.max_depth_m, "settings": settings, **provenance()}
+
+    def _progress(self) -> Any:
+        """The remaining steps, with a bar on the main process."""
+        steps = range(self.step, self.total_steps)
+        return progress(steps, desc="training", unit="step") if distributed.is_main() else steps
+
+    def _tensorboard(self) -> Any:
+        """A TensorBoard writer on the main process where asked for, else None."""
+        if not self.config.tensorboard or not distributed.is_main():
+            return None
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            raise InputError("--tensorboard needs the package tensorboard: pip install 'STDNet[log]'") from None
+        return SummaryWriter(str(self.folder.folder / "tensorboard"), purge_step=self.step)
+
+    def _scalars(self, group: str, values: dict[str, float]) -> None:
+        """To TensorBoard, where it is on."""
+        if self.tensorboard is not None:
+            for name, value in values.items():
+                self.tensorboard.add_scalar(f"{group}/{name}", value, self.step)
+
+
+def _grad_scaler(enabled: bool) -> Any:
+    """torch.amp.GradScaler, under its older name where torch has only that."""
+    if hasattr(torch.amp, "GradScaler"):
+        return torch.amp.GradScaler("cuda", enabled=enabled)
+    return torch.cuda.amp.GradScaler(enabled=enabled)
+
+
+@contextlib.contextmanager
+def _sigterm() -> Iterator[dict[str, bool]]:
+    """Inside, SIGTERM sets "asked" and nothing else."""
+    state = {"asked": False}
+    before = signal.signal(signal.SIGTERM, lambda *_: state.update(asked=True))
+    try:
+        yield state
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,15 @@
+"""Test STDNet on TarTanAir: RMSE, MAE and TEPE of a checkpoint beside bilinear upsampling; python test_TarTanAir.py --help."""
+
+from pathlib import Path
+
+from STDNet.command_line import parse, run
+from STDNet.evaluation import EvaluationConfig, evaluate
+
+
+def main() -> None:
+    """Parse the flags and score."""
+    evaluate(parse(EvaluationConfig, description=__doc__), "tartanair", Path("data/TarTanAir_test.txt"))
+
+
+if __name__ == "__main__":
+    run(main)
