@@ -1,7 +1,10 @@
 """STDNet: depth video super-resolution (arXiv 2508.01259). The public door."""
 
+from STDNet.checkpoint import load
+from STDNet.clip import Clip
 from STDNet.errors import InputError
 from STDNet.models import STDNet, STDNetConfig
+from STDNet.streaming import stream
 
 __version__ = "0.1.0"
-__all__ = ["InputError", "STDNet", "STDNetConfig", "__version__"]
+__all__ = ["Clip", "InputError", "STDNet", "STDNetConfig", "__version__", "load", "stream"]

@@ -53,10 +53,10 @@ class EvaluationConfig:
     scale: int = option(4, "RGB pixels per depth pixel: 4, 8, 16")
     root_dir: Path | None = option(None, "where the data set lies (None: dataset/<its name>)")
     list: Path | None = option(None, "index file of the sequences (None: the paper's test list)")
-    model_dir: Path | None = option(None, "checkpoint, ours or official (None: experiment/STDNet_<scale>/best_rmse.pth)")
+    model_dir: Path | None = option(None, "checkpoint, ours or official (None: the best of experiment/STDNet_<scale>)")
     results_dir: Path | None = option(None, "folder of the results (None: experiment/<data set>_x<scale>)")
     save: tuple[str, ...] = option((), "also write the predictions: npy (metres), png (16-bit, mm)")
-    protocol: str = option("paper", "units, clipping and masks of the paper, or metric ones", choices=("paper", "metric"))
+    protocol: str = option("paper", "units, clipping and masks: the paper's or metric", choices=("paper", "metric"))
     lr_source: str = option(
         "auto", "LR depth: files, simulated, or files where there are", choices=("auto", "files", "simulate")
     )
@@ -100,7 +100,7 @@ def evaluate(config: EvaluationConfig, dataset: str, index: Path) -> list[VideoS
     """
     device = distributed.choose_device(config.device)
     with distributed.process_group(device):
-        path = config.model_dir or Path("experiment") / f"STDNet_{config.scale}" / "best_rmse.pth"
+        path = config.model_dir or _best_of(Path("experiment") / f"STDNet_{config.scale}")
         folder = config.results_dir or Path("experiment") / f"{dataset}_x{config.scale}"
         sequences = videos(
             dataset,
@@ -164,19 +164,21 @@ def score_videos(
     mine = list(_share(lengths, distributed.rank(), distributed.world_size()))
     sums = {(i, kind): ErrorSums() for i in range(len(sequences)) for kind in ("network", "bilinear")}
     seconds = torch.zeros(len(sequences), dtype=torch.float64)
-    scored = (
-        (i, kind, error, elapsed)
+    scored: Iterable[tuple[int, dict[str, ErrorSums], float]] = (
+        (i, errors, elapsed)
         for i, start, end in mine
-        for kind, error, elapsed in _score_span(model, sequences[i], start, end, lengths[i], device, amp, protocol, write)
+        for errors, elapsed in _score_span(model, sequences[i], start, end, device, amp, protocol, write)
     )
-    total = 2 * sum(end - start for _, start, end in mine)
-    shown = progress(scored, total=total, desc="scoring", unit="images") if show_progress and not distributed.rank() else scored
-    for i, kind, error, elapsed in shown:
-        sums[i, kind] = sums[i, kind] + error
+    if show_progress and distributed.is_main():
+        scored = progress(scored, total=sum(end - start for _, start, end in mine), desc="scoring", unit="frames")
+    for i, errors, elapsed in scored:
+        for kind, error in errors.items():
+            sums[i, kind] = sums[i, kind] + error
         seconds[i] += elapsed
     seconds = distributed.sum_over_ranks(seconds)
     together = {
-        key: ErrorSums.from_tensor(distributed.sum_over_ranks(value.to_tensor())).metrics() for key, value in sums.items()
+        key: ErrorSums.from_tensor(distributed.sum_over_ranks(value.to_tensor())).metrics()
+        for key, value in sums.items()
     }
     return [
         VideoScore(video.name, lengths[i], together[i, "network"], together[i, "bilinear"], float(seconds[i]))
@@ -263,12 +265,11 @@ def _score_span(
     video: Video,
     start: int,
     end: int,
-    length: int,
     device: torch.device,
     amp: str,
     protocol: str,
     write: Callable[[Video, int, Tensor], None] | None,
-) -> Iterator[tuple[str, ErrorSums, float]]:
+) -> Iterator[tuple[dict[str, ErrorSums], float]]:
     """Frames start..end-1; the pair (t - 1, t) belongs to the span of t, so the frame before the span is made too."""
     before: dict[str, tuple[Tensor, Tensor, Tensor | None]] = {}
     first = max(0, start - 1)
@@ -276,17 +277,20 @@ def _score_span(
         if clip.gt is None:
             raise InputError(f"{video.name}: there is no ground truth to score against (frame {t})")
         gt, valid = clip.gt[0, 0], None if clip.valid is None else clip.valid[0, 0]
-        flow = video.flow(t - 1) if t > 0 and t >= start and before else None
-        found = {"network": depth[0, 0].float().cpu(), "bilinear": upsample_bilinear(clip.lr, video.scale)[0, 0]}
-        if write is not None and t >= start:
-            write(video, t, found["network"])
-        for kind, prediction in found.items():
-            if t >= start:
-                sums = ErrorSums.of_frames(gt[None], prediction[None], None if valid is None else valid[None])
-                if flow is not None:
-                    sums = sums + _pair_sums(before[kind], (gt, prediction, valid), flow, protocol)
-                yield kind, sums, seconds if kind == "network" else 0.0
-            before[kind] = (gt, prediction, valid)
+        now = {
+            "network": (gt, depth[0, 0].float().cpu(), valid),
+            "bilinear": (gt, upsample_bilinear(clip.lr, video.scale)[0, 0], valid),
+        }
+        if t >= start:
+            if write is not None:
+                write(video, t, now["network"][1])
+            flow = video.flow(t - 1) if before else None
+            errors = {kind: ErrorSums.of_frames(*frame) for kind, frame in now.items()}
+            if flow is not None:
+                pairs = {kind: _pair_sums(before[kind], now[kind], flow, protocol) for kind in now}
+                errors = {kind: errors[kind] + pairs[kind] for kind in now}
+            yield errors, seconds
+        before = now
 
 
 def _pair_sums(
@@ -334,6 +338,14 @@ def _timed(depths: Iterator[Tensor], device: torch.device, amp: str) -> Iterator
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         yield depth, time.perf_counter() - started
+
+
+def _best_of(folder: Path) -> Path:
+    """The checkpoint of a training run that is meant for use."""
+    for name in ("best_rmse.pth", "final.pth"):
+        if (folder / name).is_file():
+            return folder / name
+    raise InputError(f"{folder} holds no best_rmse.pth or final.pth; run train.py first, or give --model_dir")
 
 
 def _writer(folder: Path, kinds: tuple[str, ...]) -> Callable[[Video, int, Tensor], None]:

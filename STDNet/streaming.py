@@ -1,8 +1,8 @@
 """Videos of any length in constant memory, equal to the whole-clip result.
 
 A pass of the temporal branch reads the pass before it at most two frames away, and only backward passes look ahead: two
-frames each, two passes a stage, two stages. So the depth of frame t is final once frame t + 8 is known. Every pass keeps
-the few frames that it still needs; no frame is computed twice.
+frames each, two passes a stage, two stages. So the depth of frame t is final once frame t + 8 is known. Every pass
+keeps the few frames that it still needs; no frame is computed twice.
 """
 
 from __future__ import annotations
@@ -172,7 +172,8 @@ def _advance(
     if guide is not None and grid is not None:
         encoded = stage.encode(guide[0], grid[0], None if previous is None else previous[0])
         spatial = spatial.extended(encoded.feature[None])
-        rgb, weight, grids = rgb.extended(encoded.rgb[None]), weight.extended(encoded.weight[None]), grids.extended(grid)
+        rgb, weight = rgb.extended(encoded.rgb[None]), weight.extended(encoded.weight[None])
+        grids = grids.extended(grid)
     levels = [spatial]
     for level, (name, fusion) in zip(state.levels[1:], stage.passes.items(), strict=True):
         source = levels[-1]

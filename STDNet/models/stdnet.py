@@ -97,13 +97,13 @@ class StagePrediction(NamedTuple):
 class Stage(nn.Module):
     """Encode guide and depth, fuse them in space, pass four times over time, reconstruct."""
 
-    def __init__(self, channels: int, guide_channels: int, previous: bool) -> None:
+    def __init__(self, channels: int, guide_channels: int, previous: bool, deform_backend: str = "auto") -> None:
         super().__init__()
         self.guide_encoder = encoder(guide_channels, channels, stride=2)
         self.depth_encoder = encoder(1, channels, stride=1)
         self.spatial_difference = SpatialDifference(channels)
         self.features = ConvBlock(2 * channels if previous else channels, channels, blocks=5)
-        self.passes = nn.ModuleDict({name: TemporalDifference(channels) for name in PASSES})
+        self.passes = nn.ModuleDict({name: TemporalDifference(channels, deform_backend) for name in PASSES})
         self.reconstruction = Reconstruction(channels)
 
     def forward(self, guide: Tensor, grid: Tensor, previous: Tensor | None, run: Callable[..., Any]) -> StagePrediction:
@@ -143,16 +143,25 @@ class STDNet(nn.Module):
     Args:
         config: Scale and width.
         gradient_checkpointing: Recompute activations in the backward pass: less memory, about a third more time.
+        deform_backend: Back-end of the deformable convolutions, see `STDNet.ops.deform_conv2d`.
 
     `heads` (195 parameters at C = 64) serve the training losses alone.
     """
 
-    def __init__(self, config: STDNetConfig | None = None, *, gradient_checkpointing: bool = False) -> None:
+    def __init__(
+        self,
+        config: STDNetConfig | None = None,
+        *,
+        gradient_checkpointing: bool = False,
+        deform_backend: str = "auto",
+    ) -> None:
         super().__init__()
         self.config = config or STDNetConfig()
         self.gradient_checkpointing = gradient_checkpointing
         channels = self.config.channels
-        self.stages = nn.ModuleList([Stage(channels, 3, previous=False), Stage(channels, 2, previous=True)])
+        first = Stage(channels, 3, previous=False, deform_backend=deform_backend)
+        second = Stage(channels, 2, previous=True, deform_backend=deform_backend)
+        self.stages = nn.ModuleList([first, second])
         self.heads = DifferenceHeads(channels)
 
     def forward(self, lr: Tensor, rgb: Tensor) -> STDNetOutput:

@@ -51,8 +51,9 @@ class TemporalDifference(nn.Module):
     The same weights serve the adjacent and the cross neighbour.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, deform_backend: str = "auto") -> None:
         super().__init__()
+        self.deform_backend = deform_backend
         self.difference_conv = conv3x3(channels, channels)
         self.current_conv = nn.Conv2d(2 * channels, channels, 1)
         self.offset_mask_conv = conv3x3(channels, 27)
@@ -111,5 +112,6 @@ class TemporalDifference(nn.Module):
     def align(self, depth: Tensor, rgb: Tensor, offset: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Bring the neighbours' depth and RGB features [N, C, h, w] to the current frames; one sampling for both."""
         weight, bias = self.align_weight.repeat(2, 1, 1, 1), self.align_bias.repeat(2)
-        depth, rgb = deform_conv2d(torch.cat((depth, rgb), 1), offset, mask, weight, bias).chunk(2, 1)
+        both = deform_conv2d(torch.cat((depth, rgb), 1), offset, mask, weight, bias, self.deform_backend)
+        depth, rgb = both.chunk(2, 1)
         return self.aligned_conv(nn.functional.leaky_relu(depth, LEAK)), rgb

@@ -11,9 +11,9 @@ from STDNet.command_line import option
 from STDNet.errors import InputError
 
 # What may differ between the runs before and after a stop: nothing here changes the weights that result.
-FREE_FIELDS = frozenset(
-    "device num_workers log_every save_every result_root result_root_MAE tensorboard epoch steps restart "
-    "val_every val_frames val_list root_dir".split()
+FREE_FIELDS = (
+    *("device", "num_workers", "log_every", "save_every", "result_root", "result_root_MAE", "tensorboard", "restart"),
+    *("epoch", "steps", "val_every", "val_frames", "root_dir", "gradient_checkpointing"),
 )
 
 
@@ -41,7 +41,7 @@ class TrainConfig:
     steps: int | None = option(None, "optimiser steps to train, instead of epochs")
     batchsize: int = option(3, "clips per process and step")
     lr: float = option(1e-4, "learning rate of Adam")
-    decay_iterations: tuple[int, ...] = option((150, 200), "epochs after which the learning rate is multiplied by gamma")
+    decay_iterations: tuple[int, ...] = option((150, 200), "epochs after which the rate is multiplied by gamma")
     gamma: float = option(0.2, "factor of the learning rate at decay_iterations")
     warmup: int = option(0, "steps over which the learning rate rises from zero")
     seed: int = option(7240, "seed of weights, order and crops")
@@ -57,10 +57,15 @@ class TrainConfig:
 
     accumulate: int = option(1, "batches per optimiser step")
     clip_grad: float | None = option(None, "largest gradient norm; larger ones are scaled down")
-    ema: float | None = option(None, "decay of an average of the weights, which is then validated and kept (e.g. 0.999)")
+    ema: float | None = option(None, "decay of an average of the weights, which is validated and kept (0.999)")
     amp: str = option("none", "autocast type; the losses stay in fp32", choices=("none", "bf16", "fp16"))
     tf32: bool = option(False, "allow TF32 in fp32 products (CUDA)")
     compile: bool = option(False, "torch.compile the training step")
+    deform_conv: str = option(
+        "auto",
+        "back-end of the deformable convolutions; auto: gather on a CPU (four times faster), else torchvision",
+        choices=("auto", "torchvision", "gather", "plain", "mmcv"),
+    )
     gradient_checkpointing: bool = option(False, "recompute activations: less memory, more time")
     device: str = option("auto", "auto, cpu, cuda, cuda:N or mps")
     num_workers: int = option(2, "loader processes per training process")

@@ -1,4 +1,4 @@
-"""Batches that are a pure function of seed and step: any number of loader processes, and a resumed run, see the same."""
+"""Batches that are a pure function of seed and step, for any number of loader processes and for a resumed run."""
 
 from __future__ import annotations
 

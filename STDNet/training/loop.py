@@ -85,6 +85,7 @@ class Training:
         net = STDNet(
             STDNetConfig(scale=config.scale, channels=config.channels),
             gradient_checkpointing=config.gradient_checkpointing,
+            deform_backend="gather" if config.deform_conv == "auto" and device.type == "cpu" else config.deform_conv,
         )
         if config.init is not None:
             checkpoint.fill(net, checkpoint.read(config.init, scale=config.scale).state, source=str(config.init))

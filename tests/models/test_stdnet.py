@@ -1,0 +1,199 @@
+"""The network: parity with the official one, shapes, few frames, odd sizes, precision, checkpointing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import fill_by_name, moving_disc
+from torch import Tensor
+
+from STDNet import InputError, STDNet, STDNetConfig
+from STDNet.models.spatial_difference import filter_per_pixel, spatial_difference
+from STDNet.models.temporal_difference import PASSES, Pairs
+
+# Mean and standard deviation of sigma, phi, phi-hat of both stages on moving_disc(4, 2, 2, 32, 32, 4) with the weights
+# of `fill_by_name`, and of the output, as the official network gives them.
+OFFICIAL_TWO_FRAMES = {
+    "sigma 1": (0.02775402, 0.02158615),
+    "sigma 2": (0.03125333, 0.02513677),
+    "phi 1": (0.00589631, 0.00730857),
+    "phi 2": (0.26895088, 0.22411916),
+}
+
+
+def small(scale: int = 4, channels: int = 8) -> STDNet:
+    """A narrow network with weights large enough that every branch matters."""
+    net = STDNet(STDNetConfig(scale=scale, channels=channels)).eval()
+    for value in net.parameters():
+        value.data.add_(0.05 * torch.randn_like(value))
+    return net
+
+
+def test_parameter_count_is_the_papers() -> None:
+    net = STDNet()
+    assert sum(value.numel() for value in net.heads.parameters()) == 195
+    assert round(sum(value.numel() for value in net.parameters()) / 1e6, 3) == 19.917
+
+
+def test_statistics_of_the_official_network() -> None:
+    lr, rgb, _ = moving_disc(4, 2, 2, 32, 32, 4)
+    net = fill_by_name(STDNet()).double().eval()
+    with torch.no_grad():
+        out = net(lr.double(), rgb.double())
+    found = {f"sigma {i}": stage.spatial_difference for i, stage in enumerate(out.stages, 1)}
+    found |= {f"phi {i}": stage.temporal_difference for i, stage in enumerate(out.stages, 1)}
+    for name, expected in OFFICIAL_TWO_FRAMES.items():
+        assert (found[name].mean().item(), found[name].std().item()) == pytest.approx(expected, rel=1e-4)
+    assert out.stages[0].cross_difference.shape == (2, 0, 64, 8, 8)
+
+
+@pytest.mark.parametrize("case", ["x4", "x8", "x16", "x4_two_frames"])
+def test_parity_with_the_official_network(shared: Path, case: str) -> None:
+    reference = np.load(shared / "reference" / "forward.npz")
+    scale, n, t, h, w, seed = map(int, reference[f"{case}/case"])
+    lr, rgb, _ = moving_disc(seed, n, t, h, w, scale)
+    # In fp64, so that what remains is the rounding of the reference itself.
+    net = fill_by_name(STDNet(STDNetConfig(scale=scale))).double().eval()
+    with torch.no_grad():
+        out = net(lr.double(), rgb.double())
+    deviation = reference[f"{case}/depth"].std()
+    found = {
+        "depth": out.depth,
+        "rgb_depth": out.stages[0].depth,
+        "d_depth": out.stages[1].depth,
+        "rgb_conf": out.stages[0].confidence,
+        "d_conf": out.stages[1].confidence,
+    }
+    for name, value in found.items():
+        assert np.abs(value.numpy() - reference[f"{case}/{name}"]).max() < 1e-4 * deviation, name
+    for i, stage in enumerate(out.stages, 1):
+        for name, value in (
+            ("Intra", stage.spatial_difference),
+            ("Inter", stage.temporal_difference),
+            ("Inter_cross", stage.cross_difference),
+        ):
+            if value.numel():
+                expected = reference[f"{case}/Diff_{name}{i}_mean_std"]
+                np.testing.assert_allclose([value.mean().item(), value.std().item()], expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3])
+@pytest.mark.parametrize("scale", [4, 8, 12])
+def test_shapes_and_few_frames(frames: int, scale: int) -> None:
+    out = small(scale)(torch.rand(2, frames, 1, 2, 3), torch.rand(2, frames, 3, 2 * scale, 3 * scale))
+    assert out.depth.shape == (2, frames, 1, 2 * scale, 3 * scale)
+    assert out.stages[1].temporal_difference.shape[:2] == (2, frames - 1)
+    assert out.stages[1].cross_difference.shape[:2] == (2, max(0, frames - 2))
+    total = sum(stage.confidence for stage in out.stages)
+    torch.testing.assert_close(total, torch.ones_like(out.depth))
+
+
+def test_a_frame_depends_on_eight_frames_to_either_side() -> None:
+    net = small(channels=4)
+    lr, rgb = torch.rand(1, 19, 1, 4, 4), torch.rand(1, 19, 3, 16, 16)
+    with torch.no_grad():
+        before = net(lr, rgb).depth[0, 9]
+        far, near = lr.clone(), lr.clone()
+        far[0, [0, 18]] += 1
+        near[0, 17] += 1
+        assert torch.equal(net(far, rgb).depth[0, 9], before)
+        assert not torch.equal(net(near, rgb).depth[0, 9], before)
+
+
+def test_which_frames_meet_in_a_pass() -> None:
+    pairs = Pairs.of(4)
+    assert list(zip(pairs.earlier, pairs.later, strict=True)) == [(0, 1), (1, 2), (2, 3), (0, 2), (1, 3)]
+    assert pairs.towards("backward_1", range(4))[1:] == ([0, 1, 2, 0, 1], [1, 2, 3, 2, 3])
+    assert pairs.towards("forward_1", range(2, 4))[1:] == ([2, 3, 2, 3], [1, 2, 0, 1])
+
+
+def test_frames_without_neighbours_are_copied() -> None:
+    net = small()
+    fusion = net.stages[0].passes["backward_1"]
+    x = torch.rand(1, 3, 8, 4, 4)
+    pairs = Pairs.of(3)
+    out = fusion("backward_1", x, x, x, torch.rand(1, 3, 8, 4, 4), pairs, range(3))
+    assert torch.equal(out[:, 2], x[:, 2])
+    assert not torch.equal(out[:, 1], x[:, 1])
+
+
+@pytest.mark.parametrize("size", [(17, 30), (16, 31), (23, 16)])
+@pytest.mark.parametrize("round_up", [True, False])
+def test_sizes_that_are_no_multiple_of_the_scale(size: tuple[int, int], round_up: bool) -> None:
+    height, width = size
+    low = [-(-n // 4) if round_up else n // 4 for n in size]
+    out = small()(torch.rand(1, 2, 1, *low), torch.rand(1, 2, 3, height, width))
+    assert out.depth.shape[-2:] == size
+    assert out.stages[0].depth.shape[-2:] == out.stages[0].confidence.shape[-2:] == size
+
+
+@pytest.mark.parametrize("size", [(4, 4), (5, 4), (4, 7)])
+def test_spatial_difference_of_a_constant_is_zero(size: tuple[int, int]) -> None:
+    assert spatial_difference(torch.full((1, 2, *size), 3.0)).abs().max() < 1e-6
+
+
+def test_filter_per_pixel_by_hand() -> None:
+    x = torch.arange(6.0).reshape(1, 1, 2, 3)
+    kernels = torch.zeros(1, 1, 9, 2, 3)
+    kernels[:, :, 5] = 2  # the pixel to the right, twice
+    expected = torch.tensor([[[[2.0, 4, 0], [8, 10, 0]]]])
+    assert torch.equal(filter_per_pixel(x, kernels), expected)
+
+
+def test_gradient_checkpointing_changes_nothing() -> None:
+    lr, rgb = torch.rand(1, 3, 1, 4, 4), torch.rand(1, 3, 3, 16, 16)
+    net = small()
+    gradients = []
+    for on in (False, True):
+        net.gradient_checkpointing = on
+        net.zero_grad()
+        net(lr, rgb).depth.square().sum().backward()
+        gradients.append([value.grad.clone() for value in net.parameters() if value.grad is not None])
+    assert len(gradients[0]) > 400
+    for plain, recomputed in zip(*gradients, strict=True):
+        torch.testing.assert_close(plain, recomputed)
+
+
+def test_bf16_autocast_stays_close_and_returns_fp32() -> None:
+    lr, rgb = torch.rand(1, 3, 1, 6, 6), torch.rand(1, 3, 3, 24, 24)
+    net = STDNet(STDNetConfig(channels=8)).eval()
+    with torch.no_grad():
+        exact = net(lr, rgb).depth
+        with torch.autocast("cpu", torch.bfloat16):
+            half = net(lr, rgb).depth
+        whole = net.bfloat16()(lr, rgb).depth
+    for found in (half, whole):
+        assert found.dtype == torch.float32
+        assert (found - exact).abs().max() < 0.02
+
+
+def test_passes_are_not_recurrent() -> None:
+    assert PASSES == ("backward_1", "forward_1", "backward_2", "forward_2")
+
+
+@pytest.mark.parametrize(
+    ("lr", "rgb"),
+    [
+        ((1, 2, 1, 4, 4), (1, 2, 3, 20, 16)),
+        ((1, 2, 1, 4, 4), (1, 3, 3, 16, 16)),
+        ((1, 2, 3, 4, 4), (1, 2, 3, 16, 16)),
+        ((2, 1, 4, 4), (2, 3, 16, 16)),
+    ],
+)
+def test_shapes_that_do_not_fit_are_refused(lr: tuple[int, ...], rgb: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match="expected|takes"):
+        small()(torch.rand(lr), torch.rand(rgb))
+
+
+@pytest.mark.parametrize("values", [{"scale": 2}, {"scale": 6}, {"channels": 0}])
+def test_configurations_that_make_no_network(values: dict[str, int]) -> None:
+    with pytest.raises(InputError, match="must be"):
+        STDNetConfig(**values)
+
+
+def test_output_follows_the_input_type() -> None:
+    lr: Tensor = torch.rand(1, 1, 1, 4, 4, dtype=torch.float64)
+    assert small().double()(lr, torch.rand(1, 1, 3, 16, 16, dtype=torch.float64)).depth.dtype == torch.float64

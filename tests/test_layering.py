@@ -1,0 +1,83 @@
+"""Who may import whom. A command line (`__main__`) and the public door (`STDNet/__init__`) may import every room."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parents[1] / "STDNet"
+FOUNDATION = {"errors", "files", "command_line"}  # every room may import these
+ALLOWED = {
+    "errors": set(),
+    "files": set(),
+    "command_line": set(),
+    "clip": set(),
+    "ops": set(),
+    "geometry": set(),
+    "distributed": set(),
+    "losses": set(),
+    "simulator": set(),
+    "visualize": {"clip", "geometry"},
+    "metrics": {"geometry"},
+    "models": {"ops"},
+    "datasets": {"clip", "simulator"},
+    "streaming": {"clip", "models"},
+    "checkpoint": {"models"},
+    "evaluation": {"clip", "datasets", "metrics", "models", "streaming", "checkpoint", "visualize", "distributed"},
+    "training": {"clip", "datasets", "losses", "models", "distributed", "checkpoint", "evaluation"},
+}
+# Packages that only one room knows.
+OWNED = {
+    "torchvision": {"ops"},
+    "mmcv": {"ops"},
+    "matplotlib": {"visualize"},
+    "av": {"datasets", "visualize"},
+    "OpenEXR": {"datasets"},
+    "tensorboard": {"training"},
+}
+
+
+def _files() -> list[tuple[str, Path]]:
+    """(room, file) of every module whose imports are bound."""
+    files = [path for path in PACKAGE.rglob("*.py") if path.name != "__main__.py" and path != PACKAGE / "__init__.py"]
+    return [(path.relative_to(PACKAGE).parts[0].removesuffix(".py"), path) for path in files]
+
+
+def _imports(path: Path) -> set[str]:
+    """Full names of all imported modules; `from STDNet import x` counts as STDNet.x."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def test_every_room_is_in_the_table() -> None:
+    assert {room for room, _ in _files()} == set(ALLOWED)
+
+
+def test_rooms_import_only_what_the_table_allows() -> None:
+    wrong = []
+    for room, path in _files():
+        for name in _imports(path):
+            parts = name.split(".")
+            if parts[0] == "STDNet" and parts[1] not in ALLOWED[room] | FOUNDATION | {room, "__version__"}:
+                wrong.append(f"{path.relative_to(PACKAGE)} imports {name}")
+            if parts[0] in OWNED and room not in OWNED[parts[0]]:
+                wrong.append(f"{path.relative_to(PACKAGE)} imports {name}")
+    assert not wrong
+
+
+def test_foundation_stands_alone() -> None:
+    for room, path in _files():
+        if room == "errors":
+            assert not any(name.startswith("STDNet") for name in _imports(path))
+
+
+def test_no_device_words_in_the_network() -> None:
+    for room, path in _files():
+        if room in ("models", "losses"):
+            text = path.read_text()
+            assert ".cuda(" not in text and '"cuda' not in text, path
