@@ -1,0 +1,62 @@
+"""Flags from a dataclass, one clear line for bad input, progress without a terminal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from STDNet.command_line import option, parse, progress, run
+from STDNet.errors import InputError
+
+
+@dataclass(frozen=True)
+class Config:
+    scale: int = option(4, "a number, 100 % of the time", choices=(4, 8))
+    rate: float | None = option(None, "maybe a number")
+    steps: tuple[int, ...] = option((1, 2), "numbers")
+    fast: bool = option(False, "a switch")
+    folder: Path | None = option(None, "a path")
+
+
+def test_defaults_and_types() -> None:
+    assert parse(Config, [], description="x") == Config()
+    found = parse(Config, "--scale 8 --rate 0.5 --steps 3 4 5 --fast --folder a/b".split(), description="x")
+    assert found == Config(8, 0.5, (3, 4, 5), True, Path("a/b"))
+    assert parse(Config, ["--no-fast"], description="x", fast=True) == Config()
+
+
+@pytest.mark.parametrize("flag", ["--local-rank=1", "--local_rank=1"])
+def test_the_launchers_rank_is_accepted(flag: str) -> None:
+    assert parse(Config, [flag], description="x") == Config()
+
+
+def test_help_names_defaults(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        parse(Config, ["--help"], description="what it does")
+    text = capsys.readouterr().out
+    assert stopped.value.code == 0
+    assert "what it does" in text and "(default: 1 2)" in text and "100 % of the time" in text
+
+
+@pytest.mark.parametrize("arguments", [["--scale", "5"], ["--scale", "x"], ["--colour"]])
+def test_wrong_flags_end_with_two(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        parse(Config, arguments, description="x")
+    assert stopped.value.code == 2
+
+
+def test_bad_input_is_one_line(capsys: pytest.CaptureFixture) -> None:
+    def fail() -> None:
+        raise InputError("frame 3 is missing")
+
+    with pytest.raises(SystemExit) as stopped:
+        run(fail)
+    assert stopped.value.code == 2 and capsys.readouterr().err == "error: frame 3 is missing\n"
+
+
+def test_progress_prints_plain_lines_without_a_terminal(capsys: pytest.CaptureFixture) -> None:
+    assert list(progress(range(20), desc="reading", unit="frames")) == list(range(20))
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 10 and lines[-1] == "reading: 20/20 frames"
