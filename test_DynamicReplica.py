@@ -1,4 +1,4 @@
-"""Test STDNet on DynamicReplica: RMSE, MAE and TEPE of a checkpoint beside bilinear upsampling; python test_DynamicReplica.py --help."""
+"""Test STDNet on DynamicReplica: RMSE, MAE and TEPE of a checkpoint beside those of bilinear upsampling."""
 
 from pathlib import Path
 

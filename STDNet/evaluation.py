@@ -369,7 +369,7 @@ def _writer(folder: Path, kinds: tuple[str, ...]) -> Callable[[Video, int, Tenso
 
 
 def sample_picture(model: STDNet, video: Video, *, device: torch.device, amp: str = "none") -> Image.Image:
-    """RGB, LR depth, prediction, ground truth and error of the middle frame of a sequence."""
+    """RGB, LR depth, ground truth, predictions and errors of the middle frame of a sequence."""
     t = len(video) // 2
     clip, depth, _ = next(predict(model, video, t, t + 1, device=device, amp=amp))
     return comparison(clip, {"STDNet": depth.cpu(), "bilinear": upsample_bilinear(clip.lr, clip.scale)})

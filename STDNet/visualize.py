@@ -1,8 +1,9 @@
-"""Pictures of depth: colour maps, error maps, labelled rows of panels. Pillow alone."""
+"""Pictures of depth: colour maps with their scales, sample sheets, comparisons with error maps. Pillow alone."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,19 +12,32 @@ from torch import Tensor
 
 from STDNet.clip import Clip
 
-# Colour-blind safe, even in lightness: nine steps of matplotlib's viridis (depth) and magma (error), interpolated.
+# Colour-blind safe and even in lightness: nine steps of matplotlib's maps, interpolated. Near is bright, far is dark.
+MAGMA_NEAR_BRIGHT = ("fcfdbf", "fec084", "fa7f5e", "de4968", "ab337c", "792282", "491075", "1b1044", "000004")
+# Errors: small is dark.
 VIRIDIS = ("440154", "472d7b", "3b528b", "2c728e", "21918c", "28ae80", "5ec962", "addc30", "fde725")
-MAGMA = ("000004", "1d1147", "51127c", "832681", "b73779", "e75263", "fc8961", "fec488", "fcfdbf")
-MARGIN = 4
-LABEL_HEIGHT = 18
+UNKNOWN = (128, 128, 128)
+INK, FAINT, PAPER = (20, 20, 20), (110, 110, 110), (255, 255, 255)
+GAP, BAR_WIDTH, BAR_ROOM, MARGIN = 10, 14, 86, 16
+TITLE, COLUMN, CAPTION = 40, 26, 24
+ERROR_M = 0.5  # the error that the brightest colour stands for
 
 
-def colour(values: Tensor, low: float, high: float, steps: Sequence[str] = VIRIDIS) -> Image.Image:
-    """A map [H, W] as colours: `low` is the first step, `high` the last; values outside take the nearest end."""
+class Panel(NamedTuple):
+    """A picture with the line above it."""
+
+    title: str
+    image: Image.Image
+
+
+def colour(values: Tensor, low: float, high: float, steps: Sequence[str] = MAGMA_NEAR_BRIGHT) -> Image.Image:
+    """A map [H, W] as colours, `low` the first step and `high` the last; grey where it is not finite."""
     anchors = np.array([[int(step[i : i + 2], 16) for i in (0, 2, 4)] for step in steps], dtype=np.float64)
-    share = ((values.double() - low) / max(high - low, 1e-12)).clamp(0, 1).cpu().numpy() * (len(steps) - 1)
-    channels = [np.interp(share, np.arange(len(steps)), anchors[:, channel]) for channel in range(3)]
-    return Image.fromarray(np.stack(channels, -1).round().astype(np.uint8))
+    array = values.double().cpu().numpy()
+    known = np.isfinite(array)
+    place = np.clip((np.where(known, array, low) - low) / max(high - low, 1e-9), 0, 1) * (len(steps) - 1)
+    channels = [np.interp(place, np.arange(len(steps)), anchors[:, channel]) for channel in range(3)]
+    return Image.fromarray(np.where(known[..., None], np.stack(channels, -1).round(), UNKNOWN).astype(np.uint8))
 
 
 def picture(rgb: Tensor) -> Image.Image:
@@ -31,55 +45,133 @@ def picture(rgb: Tensor) -> Image.Image:
     return Image.fromarray((rgb.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy())
 
 
-def sheet(rows: Sequence[Sequence[tuple[str, Image.Image]]], width: int = 360) -> Image.Image:
-    """Rows of labelled panels, each panel `width` pixels wide."""
-    panels = [[(label, _resized(image, width)) for label, image in row] for row in rows]
-    heights = [max(image.height for _, image in row) + LABEL_HEIGHT + MARGIN for row in panels]
-    across = max(len(row) for row in panels)
-    out = Image.new("RGB", (across * (width + MARGIN) + MARGIN, sum(heights) + MARGIN), "white")
-    draw, font = ImageDraw.Draw(out), ImageFont.load_default()
-    top = MARGIN
-    for row, height in zip(panels, heights, strict=True):
-        for i, (label, image) in enumerate(row):
-            left = MARGIN + i * (width + MARGIN)
-            draw.text((left, top + 2), label, fill="black", font=font)
-            out.paste(image, (left, top + LABEL_HEIGHT))
-        top += height
-    return out
+def frame_strip(clip: Clip, label: str, width: int = 400) -> Image.Image:
+    """The first frame of a clip: RGB, LR depth and ground truth side by side, with one depth scale for the strip.
+
+    The scale goes from the 1st to the 99th percentile of the ground truth (of the LR depth where there is none); pixels
+    without depth are grey. LR depth is shown as it is, one square a pixel.
+    """
+    low, high = _depth_range(clip)
+    return strip(label, _inputs(clip, low, high), (low, high), width=width)
 
 
-def comparison(clip: Clip, predictions: dict[str, Tensor], frame: int = 0) -> Image.Image:
-    """One frame: RGB, LR depth and ground truth above; every prediction with its absolute error below.
+def comparison(clip: Clip, predictions: dict[str, Tensor], label: str = "", width: int = 400) -> Image.Image:
+    """The first frame of a clip and what was made of it.
 
     Args:
         clip: With ground truth.
         predictions: Name -> depth [T, 1, H, W] in metres.
-        frame: Which frame of the clip.
+        label: The first line; None takes the clip's name.
+        width: Pixels across one panel.
 
     Returns:
-        A labelled sheet; depth panels share one range (1 % to 99 % of the ground truth), error panels another.
+        A sheet: RGB, LR depth, ground truth; the predictions at the same depth scale; their absolute errors.
     """
     assert clip.gt is not None
-    gt = clip.gt[frame, 0]
-    low, high = (float(torch.quantile(gt.flatten()[:: max(1, gt.numel() // 100_000)], q)) for q in (0.01, 0.99))
-    first = [
-        (f"RGB   {clip.name}", picture(clip.rgb[frame])),
-        (f"LR depth, x{clip.scale}", colour(clip.lr[frame, 0], low, high)),
-        (f"ground truth, {low:.2f} (dark) to {high:.2f} m", colour(gt, low, high)),
+    low, high = _depth_range(clip)
+    truth = _unknown_as_nan(clip.gt[0, 0])
+    made = {name: depth[0, 0].cpu() for name, depth in predictions.items()}
+    depths = [Panel(name, colour(depth, low, high)) for name, depth in made.items()]
+    errors = [
+        Panel(f"{name}: error, mean {100 * float((depth - truth).abs().nanmean()):.1f} cm", _error(depth, truth))
+        for name, depth in made.items()
     ]
-    rows = [first]
-    for name, depth in predictions.items():
-        error = (depth[frame, 0] - gt).abs()
-        rows.append(
-            [
-                (name, colour(depth[frame, 0], low, high)),
-                (f"{name}: error, black 0 to white 0.3 m", colour(error, 0, 0.3, MAGMA)),
-            ]
-        )
-    return sheet(rows)
+    return stack(
+        [
+            strip(label or clip.name, _inputs(clip, low, high), (low, high), width=width),
+            strip("", depths, (low, high), width=width),
+            strip("", errors, (0.0, ERROR_M), VIRIDIS, width=width),
+        ]
+    )
 
 
-def _resized(image: Image.Image, width: int) -> Image.Image:
-    """To `width` pixels across; small maps keep their hard pixels."""
-    height = round(image.height * width / image.width)
-    return image.resize((width, height), Image.Resampling.NEAREST if image.width < width else Image.Resampling.LANCZOS)
+def stack(strips: Sequence[Image.Image], title: str = "") -> Image.Image:
+    """Strips one below the other, under a title."""
+    top = TITLE if title else MARGIN
+    across = max(part.width for part in strips) + 2 * MARGIN
+    out = Image.new("RGB", (across, top + sum(part.height for part in strips) + MARGIN), PAPER)
+    ImageDraw.Draw(out).text((MARGIN, MARGIN // 2 + 2), title, INK, font(20))
+    for part in strips:
+        out.paste(part, (MARGIN, top))
+        top += part.height
+    return out
+
+
+def strip(
+    label: str,
+    panels: Sequence[Panel],
+    depths: tuple[float, float],
+    steps: Sequence[str] = MAGMA_NEAR_BRIGHT,
+    *,
+    width: int = 400,
+) -> Image.Image:
+    """A label, panels with their titles, and a colour scale from depths[0] (below) to depths[1] in metres."""
+    first = panels[0].image
+    size = (width, round(width * first.height / first.width))
+    caption = CAPTION if label else 0
+    top = caption + COLUMN
+    out = Image.new("RGB", (len(panels) * (width + GAP) + BAR_ROOM, top + size[1] + GAP), PAPER)
+    draw = ImageDraw.Draw(out)
+    draw.text((0, 4), label, INK, font(16))
+    for number, panel in enumerate(panels):
+        left = number * (width + GAP)
+        draw.text((left, caption + 4), panel.title, FAINT, font(14))
+        # A small map keeps its hard pixels.
+        kind = Image.Resampling.NEAREST if panel.image.width < width else Image.Resampling.BOX
+        out.paste(panel.image.resize(size, kind), (left, top))
+    _bar(out, len(panels) * (width + GAP), top, size[1], depths, steps)
+    return out
+
+
+def font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
+    """Pillow's own font; Pillow before 10.1 has one size of it."""
+    try:
+        return ImageFont.load_default(size)
+    except TypeError:
+        return ImageFont.load_default()
+
+
+def _bar(
+    out: Image.Image, left: int, top: int, height: int, depths: tuple[float, float], steps: Sequence[str]
+) -> None:
+    """The colour scale, with labels in metres."""
+    low, high = depths
+    ramp = torch.linspace(high, low, height)[:, None].expand(-1, BAR_WIDTH)
+    out.paste(colour(ramp, low, high, steps), (left, top))
+    draw = ImageDraw.Draw(out)
+    for share in (0, 0.25, 0.5, 0.75, 1):
+        value = high + share * (low - high)
+        draw.text((left + BAR_WIDTH + 6, top + share * (height - 16)), f"{value:.2f} m", INK, font(13))
+
+
+def _inputs(clip: Clip, low: float, high: float) -> list[Panel]:
+    """RGB, LR depth and, where there is one, ground truth."""
+    rgb, lr = picture(clip.rgb[0]), _unknown_as_nan(clip.lr[0, 0])
+    panels = [Panel(f"RGB, {_size(clip.rgb)}", rgb), Panel(f"LR depth, {_size(clip.lr)}", colour(lr, low, high))]
+    if clip.gt is not None:
+        truth = _unknown_as_nan(clip.gt[0, 0])
+        panels.append(Panel(f"HR depth (ground truth), {_size(clip.gt)}", colour(truth, low, high)))
+    return panels
+
+
+def _depth_range(clip: Clip) -> tuple[float, float]:
+    """1st and 99th percentile of the known depth."""
+    depth = clip.lr[0] if clip.gt is None else clip.gt[0]
+    known = depth[depth > 0].cpu().numpy()
+    low, high = np.percentile(known, [1, 99]) if known.size else (0.0, 1.0)
+    return float(low), float(high)
+
+
+def _error(depth: Tensor, truth: Tensor) -> Image.Image:
+    """The absolute error as colours."""
+    return colour((depth - truth).abs(), 0.0, ERROR_M, VIRIDIS)
+
+
+def _unknown_as_nan(depth: Tensor) -> Tensor:
+    """Depth 0 means that there is none."""
+    return torch.where(depth > 0, depth.float(), float("nan"))
+
+
+def _size(frames: Tensor) -> str:
+    """Width x height, as pictures are named."""
+    return f"{frames.shape[-1]} x {frames.shape[-2]}"

@@ -11,9 +11,10 @@ from STDNet.command_line import option, parse, progress, run
 from STDNet.datasets.check import Report, check_video, table
 from STDNet.datasets.index import read_index
 from STDNet.datasets.layout import PROTOCOLS
-from STDNet.datasets.picture import sample_sheet
 from STDNet.datasets.video import LAYOUTS, LR_SOURCES, Video, videos
 from STDNet.errors import InputError
+from STDNet.files import atomic_write
+from STDNet.visualize import frame_strip, stack
 
 DESCRIPTION = f"""usage: python -m STDNet.datasets NAME --root FOLDER --list FILE [flags]; NAME: {", ".join(LAYOUTS)}.
 Reads every frame of a data set and reports all that is wrong: missing and broken files, shapes, ranges, units."""
@@ -84,8 +85,12 @@ def _draw(sound: list[Video], name: str, config: CheckConfig, path: Path) -> Non
     if not sound:
         print("no picture: no sequence is without problems")
         return
-    title = f"{name}, x{config.scale}, protocol {config.protocol}"
-    sample_sheet(sound, path, rows=config.rows, title=title)
+    places = [(video, t) for video in sound for t in range(len(video))]
+    count = min(config.rows, len(places))
+    chosen = [places[i * (len(places) - 1) // max(count - 1, 1)] for i in range(count)]
+    strips = [frame_strip(video.read(t, t + 1), f"{video.name}, frame {t}") for video, t in chosen]
+    with atomic_write(path) as file:
+        stack(strips, f"{name}, x{config.scale}, protocol {config.protocol}").save(file, format="PNG")
     print(f"samples: {path}")
 
 

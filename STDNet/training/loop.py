@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -20,6 +21,7 @@ from STDNet.checkpoint import Checkpoint
 from STDNet.command_line import progress
 from STDNet.errors import InputError
 from STDNet.evaluation import AMP_TYPES, sample_picture, score_videos
+from STDNet.files import atomic_write
 from STDNet.losses import Losses, training_loss
 from STDNet.models import STDNet, STDNetConfig
 from STDNet.training.config import TrainConfig
@@ -220,8 +222,10 @@ class Training:
             self._scalars("validation", mean)
             picture = sample_picture(net, self.validation[0], device=self.device, amp=self.config.amp)
             path = self.folder.folder / "samples" / f"step_{self.step:07d}.png"
-            path.parent.mkdir(exist_ok=True)
-            picture.save(path)
+            with atomic_write(path) as file:
+                picture.save(file, format="PNG")
+            if self.tensorboard is not None:
+                self.tensorboard.add_image("sample", np.asarray(picture), self.step, dataformats="HWC")
 
     def _averaged(self) -> STDNet:
         """The network that is validated and kept: the average of the weights where there is one."""
