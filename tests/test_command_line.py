@@ -22,7 +22,8 @@ class Config:
 
 def test_defaults_and_types() -> None:
     assert parse(Config, [], description="x") == Config()
-    found = parse(Config, ["--scale", "8", "--rate", "0.5", "--steps", "3", "4", "5", "--fast", "--folder", "a/b"], description="x")
+    flags = ["--scale", "8", "--rate", "0.5", "--steps", "3", "4", "5", "--fast", "--folder", "a/b"]
+    found = parse(Config, flags, description="x")
     assert found == Config(8, 0.5, (3, 4, 5), True, Path("a/b"))
     assert parse(Config, ["--no-fast"], description="x", fast=True) == Config()
 

@@ -81,14 +81,14 @@ class TrainConfig:
     tensorboard: bool = option(False, "also write TensorBoard scalars and pictures (pip install 'STDNet[log]')")
 
     def __post_init__(self) -> None:
-        positive = ("epoch", "batchsize", "lr", "frames", "patch_size", "stride", "accumulate", "val_every")
-        positive += ("save_every", "log_every", "gamma", "channels")
+        positive = (
+            *("epoch", "steps", "batchsize", "lr", "gamma", "frames", "patch_size", "stride", "channels", "max_depth"),
+            *("accumulate", "clip_grad", "val_every", "val_frames", "save_every", "log_every"),
+        )
         for name in positive:
-            if getattr(self, name) <= 0:
-                raise InputError(f"--{name} must be positive, got {getattr(self, name)}")
-        for name in ("steps", "val_frames", "max_depth", "clip_grad"):
-            if getattr(self, name) is not None and getattr(self, name) <= 0:
-                raise InputError(f"--{name} must be positive, got {getattr(self, name)}")
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise InputError(f"--{name} must be positive, got {value}")
         if self.num_workers < 0 or self.warmup < 0:
             raise InputError("--num_workers and --warmup must not be negative")
         if self.ema is not None and not 0 < self.ema < 1:
