@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from STDNet import checkpoint, distributed
 from STDNet.clip import Clip
-from STDNet.command_line import option, progress
+from STDNet.command_line import option, parse, progress, run
 from STDNet.datasets import Video, videos
 from STDNet.errors import InputError
 from STDNet.files import atomic_write, write_json, write_npy
@@ -84,13 +84,13 @@ class VideoScore:
     seconds: float
 
 
-def evaluate(config: EvaluationConfig, dataset: str, index: Path) -> list[VideoScore]:
+def evaluate(config: EvaluationConfig, dataset: str, index: Path | None) -> list[VideoScore]:
     """Score a checkpoint on a data set; print the table and write results.json (and predictions, on request).
 
     Args:
         config: The flags of a test script.
         dataset: "tartanair", "dydtof", "dynamic_replica" or "folder".
-        index: The index file that is used where `config.list` is None.
+        index: The index file that is used where `config.list` is None; None for "folder": all sequences in it.
 
     Returns:
         One row a sequence, the same in every process when run under torchrun.
@@ -274,16 +274,19 @@ def _score_span(
     before: dict[str, tuple[Tensor, Tensor, Tensor | None]] = {}
     first = max(0, start - 1)
     for t, (clip, depth, seconds) in enumerate(predict(model, video, first, end, device=device, amp=amp), start=first):
+        if write is not None and t >= start:
+            write(video, t, depth[0, 0].float().cpu())
         if clip.gt is None:
-            raise InputError(f"{video.name}: there is no ground truth to score against (frame {t})")
+            if write is None:
+                raise InputError(f"{video.name} has no ground truth to score against; give --save to write predictions")
+            yield {}, seconds
+            continue
         gt, valid = clip.gt[0, 0], None if clip.valid is None else clip.valid[0, 0]
         now = {
             "network": (gt, depth[0, 0].float().cpu(), valid),
             "bilinear": (gt, upsample_bilinear(clip.lr, video.scale)[0, 0], valid),
         }
         if t >= start:
-            if write is not None:
-                write(video, t, now["network"][1])
             flow = video.flow(t - 1) if before else None
             errors = {kind: ErrorSums.of_frames(*frame) for kind, frame in now.items()}
             if flow is not None:
@@ -340,6 +343,22 @@ def _timed(depths: Iterator[Tensor], device: torch.device, amp: str) -> Iterator
         yield depth, time.perf_counter() - started
 
 
+@dataclass(frozen=True)
+class _AnyDataset(EvaluationConfig):
+    """The flags of `python -m STDNet.evaluation`."""
+
+    dataset: str = option("folder", "which data set", choices=tuple(DEFAULT_ROOTS))
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Predict and score on any data set; sequences without ground truth are predicted alone (with --save)."""
+    description = "Predict and score on any data set; without ground truth give --save, then depth is written alone."
+    config = parse(_AnyDataset, argv, description=description)
+    if config.list is None and config.dataset != "folder":
+        raise InputError(f"--list: name the index file of the {config.dataset} sequences")
+    evaluate(config, config.dataset, None)
+
+
 def _best_of(folder: Path) -> Path:
     """The checkpoint of a training run that is meant for use."""
     for name in ("best_rmse.pth", "final.pth"):
@@ -378,3 +397,7 @@ def sample_picture(model: STDNet, video: Video, *, device: torch.device, amp: st
 def _number(value: Any) -> str:
     """A cell of the table."""
     return "-" if value is None else f"{value:.2f}"
+
+
+if __name__ == "__main__":
+    run(main)

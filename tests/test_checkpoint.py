@@ -16,13 +16,13 @@ from STDNet.checkpoint import (
     Checkpoint,
     from_official,
     load,
-    main,
     official_names,
     read,
     save,
     to_official,
     write_official,
 )
+from STDNet.checkpoint.__main__ import main
 
 SMALL = STDNetConfig(scale=8, channels=4)
 
@@ -192,6 +192,8 @@ def test_command_line_converts_both_ways(ours: Path, tmp_path: Path, capsys: pyt
     main(["--convert", str(ours), "--out", str(to)])
     main(["--convert", str(to), "--out", str(back), "--scale", "8"])
     assert _equal(load(ours), load(back), heads=False)
+    main(["--convert", str(back), "--out", str(to)])
+    assert "conv_guide_init.hg_1.0.weight" in torch.load(to, weights_only=True)
     main(["--show", str(ours)])
     assert "scale 8, 4 channels" in capsys.readouterr().out
     with pytest.raises(InputError, match="--show"):

@@ -14,7 +14,7 @@ from PIL import Image
 from STDNet import InputError, STDNet, STDNetConfig
 from STDNet.checkpoint import Checkpoint, save
 from STDNet.datasets import Video, videos
-from STDNet.evaluation import EvaluationConfig, _share, evaluate, predict, score_videos, upsample_bilinear
+from STDNet.evaluation import EvaluationConfig, _share, evaluate, main, predict, score_videos, upsample_bilinear
 from STDNet.metrics import mae, rmse, tepe
 
 CPU = torch.device("cpu")
@@ -124,3 +124,22 @@ def test_bad_input(net: STDNet, tmp_path: Path) -> None:
         evaluate(_config(tmp_path / "b", net, scale=8), "tartanair", Path("unused"))
     with pytest.raises(InputError, match="no such checkpoint"):
         evaluate(_config(tmp_path / "c", net, model_dir=tmp_path / "absent.pth"), "tartanair", Path("unused"))
+
+
+def test_without_ground_truth_depth_is_written_alone(net: STDNet, tmp_path: Path) -> None:
+    save(tmp_path / "net.pth", Checkpoint(net.config, net.state_dict()))
+    for t in range(3):
+        for folder, name in (("rgb", f"{t}.png"), ("lr", f"{t}.npy")):
+            (tmp_path / "own" / "walk" / folder).mkdir(parents=True, exist_ok=True)
+            path = tmp_path / "own" / "walk" / folder / name
+            if folder == "rgb":
+                Image.fromarray(np.full((16, 24, 3), 50 * t, np.uint8)).save(path)
+            else:
+                np.save(path, np.full((4, 6), 2 + t, np.float32))
+    flags = ["--root_dir", str(tmp_path / "own"), "--model_dir", str(tmp_path / "net.pth"), "--device", "cpu"]
+    flags += ["--results_dir", str(tmp_path / "results")]
+    main([*flags, "--save", "npy"])
+    depths = [np.load(path) for path in sorted((tmp_path / "results").rglob("*.npy"))]
+    assert len(depths) == 3 and all(depth.shape == (16, 24) for depth in depths)
+    with pytest.raises(InputError, match="no ground truth"):
+        main(flags)

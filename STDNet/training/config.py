@@ -25,7 +25,9 @@ class TrainConfig:
     channels: int = option(64, "width of the network; 64 is the paper's (19.9 M parameters)")
     dataset: str = option("tartanair", "which data set", choices=("tartanair", "dydtof", "dynamic_replica", "folder"))
     root_dir: Path | None = option(None, "where the data set lies (None: dataset/<its name>)")
-    train_list: Path | None = option(None, "index file of the training sequences (None: data/TarTanAir_train.txt)")
+    train_list: Path | None = option(
+        None, "index file of the training sequences (None: data/TarTanAir_train.txt; for a folder, all that are in it)"
+    )
     val_list: str = option(
         "honest",
         "sequences that choose the best checkpoint: 'honest' (data/TarTanAir_val.txt, taken out of the training list), "
@@ -89,6 +91,8 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise InputError(f"--{name} must be positive, got {value}")
+        if self.paper_exact and (self.protocol == "metric" or self.dataset == "folder"):
+            raise InputError("--paper_exact knows no mask of valid pixels: use it with --protocol paper, not a folder")
         if self.num_workers < 0 or self.warmup < 0:
             raise InputError("--num_workers and --warmup must not be negative")
         if self.ema is not None and not 0 < self.ema < 1:

@@ -24,11 +24,13 @@ log = logging.getLogger(__name__)
 def load_videos(config: TrainConfig) -> tuple[list[Video], list[Video]]:
     """The training and validation sequences that a configuration names; the honest choice never shares one."""
     root = config.root_dir or DEFAULT_ROOTS[config.dataset]
-    if config.train_list is None and config.dataset != "tartanair":
+    train_list = config.train_list
+    if train_list is None and config.dataset == "tartanair":
+        train_list = Path("data/TarTanAir_train.txt")
+    if train_list is None and config.dataset != "folder":
         raise InputError(f"--train_list: name the index file of the {config.dataset} sequences to train on")
-    train_list = config.train_list or Path("data/TarTanAir_train.txt")
 
-    def read(index: Path) -> list[Video]:
+    def read(index: Path | None) -> list[Video]:
         return videos(
             config.dataset,
             root,

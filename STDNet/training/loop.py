@@ -39,7 +39,7 @@ class TrainingStep(nn.Module):
         self.net, self.config = net, config
 
     def forward(self, batch: dict[str, Tensor]) -> Losses:
-        """The losses of one batch in network units: lr, rgb, gt and, under the metric protocol, valid."""
+        """The losses of one batch in network units: lr, rgb, gt and the mask valid."""
         config = self.config
         with torch.autocast(batch["lr"].device.type, AMP_TYPES[config.amp], enabled=config.amp != "none"):
             out = self.net(batch["lr"], batch["rgb"])
@@ -47,7 +47,8 @@ class TrainingStep(nn.Module):
             out,
             batch["gt"],
             self.net.heads,
-            valid=batch["valid"] if config.protocol == "metric" else None,
+            # Without a mask under the protocol, every pixel is valid.
+            valid=None if config.paper_exact else batch["valid"],
             alpha_spatial=config.alpha_spatial,
             alpha_temporal=config.alpha_temporal,
             beta=config.beta,

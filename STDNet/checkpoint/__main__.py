@@ -1,0 +1,48 @@
+"""Describe or convert a checkpoint: python -m STDNet.checkpoint --help."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from STDNet.checkpoint import read, save, write_official
+from STDNet.command_line import option, parse, run
+from STDNet.errors import InputError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Options:
+    """The flags."""
+
+    show: Path | None = option(None, "describe this checkpoint and stop")
+    convert: Path | None = option(None, "read this checkpoint: ours becomes official, official becomes ours")
+    out: Path | None = option(None, "where to write the converted file")
+    scale: int | None = option(None, "scale of official weights, which do not say it")
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Describe or convert a checkpoint: `python -m STDNet.checkpoint --help`."""
+    flags = parse(Options, argv, description="Describe a checkpoint, or convert to and from the official .pth form.")
+    source = flags.show or flags.convert
+    if source is None or (flags.convert and not flags.out):
+        raise InputError("give --show FILE, or --convert FILE --out FILE")
+    checkpoint = read(source, scale=flags.scale)
+    if flags.show:
+        count = sum(value.numel() for value in checkpoint.state.values())
+        print(f"{source}: scale {checkpoint.config.scale}, {checkpoint.config.channels} channels, {count:,} numbers")
+        for key, value in checkpoint.meta.items():
+            print(f"  {key}: {value}")
+        return
+    assert flags.out is not None
+    if checkpoint.official:
+        save(flags.out, checkpoint)
+    else:
+        write_official(flags.out, checkpoint.state)
+    log.info("wrote %s", flags.out)
+
+
+if __name__ == "__main__":
+    run(main)

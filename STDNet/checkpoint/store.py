@@ -1,0 +1,163 @@
+"""Checkpoint files: self-describing ones of our own and the official form; strictly read, atomically written."""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from STDNet.checkpoint.official import NETWORK_PREFIX, from_official, to_official
+from STDNet.errors import InputError
+from STDNet.files import atomic_write
+from STDNet.models import STDNet, STDNetConfig
+
+FORMAT = "STDNet checkpoint"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a file holds.
+
+    Attributes:
+        config: Which network the weights belong to.
+        state: The weights under our names; the training-only `heads.*` may be absent (official files lack them).
+        meta: Where they come from: `max_depth_m` (the normaliser in training, metres), data set, metrics, versions ...
+        training: Optimiser, schedule and counters to go on from; empty in files made for use alone.
+        official: True for what was just read from a file in the official form.
+    """
+
+    config: STDNetConfig
+    state: dict[str, Tensor]
+    meta: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    official: bool = False
+
+
+def load(path: Path | str, *, scale: int | None = None, device: torch.device | str = "cpu") -> STDNet:
+    """Build the network that a file describes, ready for use.
+
+    Args:
+        path: A checkpoint of ours or an official `.pth` file.
+        scale: Needed for official files, which do not say theirs; must agree with a checkpoint of ours.
+        device: Where the network shall live.
+
+    Returns:
+        The network in evaluation mode.
+
+    Raises:
+        InputError: The file is missing, damaged, not a checkpoint, or of another network or scale.
+    """
+    checkpoint = read(path, scale=scale)
+    net = STDNet(checkpoint.config)
+    fill(net, checkpoint.state, source=str(path))
+    return net.to(device).eval()
+
+
+def save(path: Path | str, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint of ours, atomically."""
+    content = {
+        "format": FORMAT,
+        "version": VERSION,
+        "config": dataclasses.asdict(checkpoint.config),
+        "model": checkpoint.state,
+        "meta": checkpoint.meta,
+        "training": checkpoint.training,
+    }
+    with atomic_write(path) as file:
+        torch.save(content, file)
+
+
+def read(path: Path | str, *, scale: int | None = None) -> Checkpoint:
+    """Read a checkpoint of ours or an official `.pth` file; arguments and errors as in `load`."""
+    content = _unpickle(Path(path))
+    if "format" not in content and "model" not in content:
+        return _read_official(path, content, scale)
+    if content.get("format") != FORMAT or content.get("version") != VERSION:
+        raise InputError(
+            f"{path}: format {content.get('format')!r} version {content.get('version')!r} is not "
+            f"{FORMAT!r} version {VERSION}; use a checkpoint written by train.py or an official .pth file"
+        )
+    try:
+        config = STDNetConfig(**content["config"])
+        checkpoint = Checkpoint(config, content["model"], content["meta"], content["training"])
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path}: damaged checkpoint ({type(error).__name__}: {error}); get it again") from None
+    if scale is not None and scale != config.scale:
+        raise InputError(f"{path}: trained for scale {config.scale}, asked for {scale}; give the matching file")
+    check_names(checkpoint.state, config, source=str(path))
+    return checkpoint
+
+
+def write_official(path: Path | str, state: Mapping[str, Tensor]) -> None:
+    """Write weights under our names as the official code saves them: a bare state dict without prefix and heads."""
+    network = {name: value for name, value in state.items() if not name.startswith("heads.")}
+    official = {name.removeprefix(NETWORK_PREFIX): value.clone() for name, value in to_official(network).items()}
+    with atomic_write(path) as file:
+        torch.save(official, file)
+
+
+def fill(net: STDNet, state: Mapping[str, Tensor], *, source: str = "state") -> None:
+    """Load weights strictly; only the training heads may be absent, they then keep their values."""
+    check_names(state, net.config, source=source)
+    net.load_state_dict(dict(state), strict=False)
+
+
+def check_names(state: Mapping[str, Tensor], config: STDNetConfig, *, source: str) -> None:
+    """Refuse weights that are not exactly this network's, with the first difference named."""
+    with torch.device("meta"):
+        expected = STDNet(config).state_dict()
+    missing = [name for name in expected if name not in state and not name.startswith("heads.")]
+    unknown = [name for name in state if name not in expected]
+    if missing or unknown:
+        raise InputError(
+            f"{source}: not the weights of this network: {len(missing)} missing (first: {_first(missing)}), "
+            f"{len(unknown)} unknown (first: {_first(unknown)})"
+        )
+    for name, value in state.items():
+        if not isinstance(value, Tensor) or value.shape != expected[name].shape:
+            shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            raise InputError(f"{source}: {name} is {shape}, expected {tuple(expected[name].shape)}")
+        if not value.isfinite().all():
+            raise InputError(f"{source}: {name} holds NaN or infinity; the file is damaged or its training diverged")
+
+
+def _unpickle(path: Path) -> dict[str, Any]:
+    """Read a dictionary of tensors and plain values; code in the file is never run."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such checkpoint file")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, zipfile.BadZipFile, KeyError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(f"{path}: not a readable checkpoint (damaged, or more than weights): {reason}") from None
+    if not isinstance(content, dict) or not content:
+        raise InputError(f"{path}: holds a {type(content).__name__}, expected a checkpoint or a state dict")
+    return content
+
+
+def _read_official(path: Path | str, content: dict[str, Any], scale: int | None) -> Checkpoint:
+    """Official weights; the width is read off their first layer."""
+    if scale is None:
+        raise InputError(f"{path}: official weights do not say their scale; give it (--scale 4, 8 or 16)")
+    try:
+        state = from_official(content)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    first = state["stages.0.guide_encoder.0.weight"]
+    if not isinstance(first, Tensor) or first.dim() != 4:
+        raise InputError(f"{path}: official weights: the first layer is not a convolution kernel")
+    config = STDNetConfig(scale=scale, channels=first.shape[0])
+    check_names(state, config, source=str(path))
+    return Checkpoint(config, state, {"source": f"official weights {Path(path).name}"}, official=True)
+
+
+def _first(names: list[str]) -> str:
+    return names[0] if names else "none"
