@@ -1,5 +1,6 @@
 """STDNet: depth video super-resolution (arXiv 2508.01259). The public door."""
 
+from STDNet import checkpoint, losses, metrics, simulator
 from STDNet.checkpoint import load
 from STDNet.clip import Clip
 from STDNet.errors import InputError
@@ -7,4 +8,16 @@ from STDNet.models import STDNet, STDNetConfig
 from STDNet.streaming import stream
 
 __version__ = "0.1.0"
-__all__ = ["Clip", "InputError", "STDNet", "STDNetConfig", "__version__", "load", "stream"]
+__all__ = [
+    "Clip",
+    "InputError",
+    "STDNet",
+    "STDNetConfig",
+    "__version__",
+    "checkpoint",
+    "load",
+    "losses",
+    "metrics",
+    "simulator",
+    "stream",
+]

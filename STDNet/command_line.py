@@ -40,7 +40,7 @@ def parse(config: type[Config], argv: list[str] | None = None, *, description: s
     Returns:
         A `config`. Wrong flags end the program with exit code 2, as argparse does.
     """
-    parser = argparse.ArgumentParser(description=description)
+    parser = argparse.ArgumentParser(prog=_program(), description=description)
     hints = typing.get_type_hints(config)
     for field in dataclasses.fields(config):  # type: ignore[arg-type]
         _add_flag(parser, field, hints[field.name], defaults.get(field.name, field.default))
@@ -49,6 +49,12 @@ def parse(config: type[Config], argv: list[str] | None = None, *, description: s
     values = vars(parser.parse_args(argv))
     del values["local_rank"]
     return config(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
+
+def _program() -> str | None:
+    """What the user typed: "python -m STDNet.x" for a module; None leaves a script its own name."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return None if spec is None else f"python -m {spec.name.removesuffix('.__main__')}"
 
 
 def _add_flag(parser: argparse.ArgumentParser, field: dataclasses.Field, hint: Any, default: Any) -> None:

@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -221,6 +222,11 @@ def predict(
         first += 1
 
 
+def autocast(device: torch.device, amp: str) -> AbstractContextManager:
+    """Autocast to the type named `amp`, a key of AMP_TYPES; nothing for "none"."""
+    return nullcontext() if amp == "none" else torch.autocast(device.type, AMP_TYPES[amp])
+
+
 def upsample_bilinear(lr: Tensor, scale: int) -> Tensor:
     """[T, 1, h, w] -> [T, 1, H, W], bilinear (align_corners False): the baseline of every table."""
     return F.interpolate(lr, scale_factor=float(scale), mode="bilinear", align_corners=False)
@@ -334,7 +340,7 @@ def _timed(depths: Iterator[Tensor], device: torch.device, amp: str) -> Iterator
     """Each depth with the seconds it took, under autocast where asked for."""
     while True:
         started = time.perf_counter()
-        with torch.autocast(device.type, AMP_TYPES[amp], enabled=amp != "none"):
+        with autocast(device, amp):
             depth = next(depths, None)
         if depth is None:
             return

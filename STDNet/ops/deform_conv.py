@@ -6,6 +6,7 @@ any floating-point type; the others are faster and are tested against it in valu
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 from collections.abc import Iterator
@@ -47,7 +48,9 @@ def deform_conv2d(
             backend = "gather"
     if backend not in BACKENDS:
         raise ValueError(f"deform_conv2d: unknown backend {backend!r}, choose auto or one of {', '.join(BACKENDS)}")
-    with torch.autocast(x.device.type, enabled=False):
+    # Some versions of torch know no autocast on other devices, not even to switch it off.
+    known = x.device.type in ("cpu", "cuda")
+    with torch.autocast(x.device.type, enabled=False) if known else contextlib.nullcontext():
         return BACKENDS[backend](x, offset, mask, weight, bias)
 
 

@@ -20,7 +20,7 @@ from STDNet import checkpoint, distributed
 from STDNet.checkpoint import Checkpoint
 from STDNet.command_line import progress
 from STDNet.errors import InputError
-from STDNet.evaluation import AMP_TYPES, sample_picture, score_videos
+from STDNet.evaluation import autocast, sample_picture, score_videos
 from STDNet.files import atomic_write
 from STDNet.losses import Losses, training_loss
 from STDNet.models import STDNet, STDNetConfig
@@ -41,7 +41,7 @@ class TrainingStep(nn.Module):
     def forward(self, batch: dict[str, Tensor]) -> Losses:
         """The losses of one batch in network units: lr, rgb, gt and the mask valid."""
         config = self.config
-        with torch.autocast(batch["lr"].device.type, AMP_TYPES[config.amp], enabled=config.amp != "none"):
+        with autocast(batch["lr"].device, config.amp):
             out = self.net(batch["lr"], batch["rgb"])
         return training_loss(
             out,
