@@ -20,6 +20,10 @@ class Reconstruction(nn.Module):
         self.conv = conv3x3(channels, channels)
         self.head = conv3x3(channels, 2)
         self.activation = nn.LeakyReLU(LEAK)
+        # An untrained network is bilinear upsampling. From random weights, training first spends hundreds of steps on
+        # unlearning a residual that is fifty times larger than the true one.
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
 
     def forward(self, features: list[Tensor], grid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Reconstruct N frames.

@@ -96,7 +96,7 @@ def _plain(x: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, bias:
     groups = channels // in_channels
     columns = sampled.reshape(n, groups, in_channels * taps, height * width)
     kernel = weight.to(x.dtype).reshape(1, groups, out_channels // groups, in_channels * taps)
-    out = (kernel @ columns).reshape(n, out_channels, height, width)
+    out = _product(kernel, columns).reshape(n, out_channels, height, width)
     return out if bias is None else out + bias.to(x.dtype).reshape(1, -1, 1, 1)
 
 
@@ -123,8 +123,9 @@ def _corners(offset: Tensor, weight: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     for corner_y, share_y in ((top, top + 1 - y), (top + 1, y - top)):
         for corner_x, share_x in ((left, left + 1 - x), (left + 1, x - left)):
             inside = (corner_y >= 0) & (corner_y < height) & (corner_x >= 0) & (corner_x < width)
-            index = corner_y.clamp(0, height - 1).long() * width + corner_x.clamp(0, width - 1).long()
-            yield index, share_y * share_x * inside
+            # Outside (or NaN, in a training that diverged) any index will do: the share is 0 (or NaN).
+            row, column = torch.where(inside, corner_y, 0).long(), torch.where(inside, corner_x, 0).long()
+            yield row * width + column, share_y * share_x * inside
 
 
 def _gather(x: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -157,7 +158,7 @@ def _gather(x: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, bias
         sampled = F.embedding_bag(
             bags[offset_group], rows[:, block].contiguous(), mode="sum", per_sample_weights=share[offset_group]
         )
-        part = sampled.reshape(-1, taps * size) @ kernel[block]
+        part = _product(sampled.reshape(-1, taps * size), kernel[block])
         if block * groups % blocks == 0:  # the first block of its convolution group
             made.append(part)
         else:
@@ -166,6 +167,13 @@ def _gather(x: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, bias
     if bias is not None:
         out = out + bias.to(x.dtype)
     return out.reshape(n, height, width, out_channels).permute(0, 3, 1, 2).contiguous()
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """The matrix product a @ b; older versions of torch have none for fp16 on a CPU."""
+    if a.dtype == torch.float16 and a.device.type == "cpu":
+        return (a.float() @ b.float()).half()
+    return a @ b
 
 
 def _torchvision(x: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, bias: Tensor | None) -> Tensor:

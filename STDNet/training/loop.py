@@ -67,20 +67,19 @@ def train(config: TrainConfig) -> None:
         raise InputError(f"--amp fp16 needs a CUDA device, this is {device}; take bf16 or none")
     if config.tf32:
         torch.set_float32_matmul_precision("high")
-    with distributed.process_group(device):
-        Training(config, device).run()
+    with distributed.process_group(device), contextlib.closing(RunFolder(config)) as folder:
+        Training(config, device, folder).run()
 
 
 class Training:
     """What a run is made of; `run` is the loop."""
 
-    def __init__(self, config: TrainConfig, device: torch.device) -> None:
-        self.config, self.device = config, device
+    def __init__(self, config: TrainConfig, device: torch.device, folder: RunFolder) -> None:
+        self.config, self.device, self.folder = config, device, folder
         training, self.validation = load_videos(config)
         self.batches = Batches(config, training)
         self.max_depth_m = training[0].max_depth_m
         self.total_steps = config.steps or config.epoch * self.batches.steps_per_epoch
-        self.folder = RunFolder(config)
         self.step = 0
         self.best: dict[str, float] = {}
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import fcntl
 import json
 import logging
 import shutil
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
@@ -33,23 +34,31 @@ class RunFolder:
         self.previous = self.folder / "last_previous.pth"
         self.final = self.folder / "final.pth"
         self.metrics = self.folder / "metrics.jsonl"
+        self._lock: IO[str] | None = None
         self.best = {"rmse_cm": self.folder / "best_rmse.pth", "mae_cm": config.mae_folder / "best_mae.pth"}
 
     def begin(self) -> Checkpoint | None:
         """Make or find the folder; the newest good checkpoint of an earlier start, or None."""
-        if self.config.restart and distributed.is_main() and self.folder.exists():
-            self._discard()
+        if distributed.is_main():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._claim()
+            if self.config.restart:
+                self._discard()
         distributed.barrier()
         found = self._newest()
         if found is not None:
             self._check_same_run(found)
         if distributed.is_main():
-            self.folder.mkdir(parents=True, exist_ok=True)
             self._forget_after(found.training["step"] if found else 0)
             values = {name: _plain(value) for name, value in dataclasses.asdict(self.config).items()}
             write_json(self.folder / "config.json", values)
         distributed.barrier()
         return found
+
+    def close(self) -> None:
+        """Let others write here again."""
+        if self._lock is not None:
+            self._lock.close()
 
     def save(self, state: Checkpoint) -> None:
         """Write the checkpoint to resume from; the one before it is kept until the next."""
@@ -69,6 +78,20 @@ class RunFolder:
         """Append a line to metrics.jsonl."""
         with self.metrics.open("a") as file:
             file.write(json.dumps({**row, "time": round(time.time(), 1)}) + "\n")
+
+    def _claim(self) -> None:
+        """Refuse a folder that another run is writing to, such as workers that outlived their killed launcher.
+
+        The lock goes with this process, however it ends.
+        """
+        self._lock = (self.folder / "lock").open("a")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(
+                f"{self.folder}: another training process is writing here; stop it first (pgrep -af train.py), or "
+                "choose another --result_root"
+            ) from None
 
     def _discard(self) -> None:
         """Remove the files of an earlier run, and no others."""

@@ -11,8 +11,9 @@ from conftest import fill_by_name, moving_disc
 from torch import Tensor
 
 from STDNet import InputError, STDNet, STDNetConfig
+from STDNet.models.reconstruction import upsample_grid
 from STDNet.models.spatial_difference import filter_per_pixel, spatial_difference
-from STDNet.models.temporal_difference import PASSES, Pairs
+from STDNet.models.temporal_difference import Pairs
 
 # Mean and standard deviation of sigma, phi, phi-hat of both stages on moving_disc(4, 2, 2, 32, 32, 4) with the weights
 # of `fill_by_name`, and of the output, as the official network gives them.
@@ -159,19 +160,21 @@ def test_gradient_checkpointing_changes_nothing() -> None:
 
 def test_bf16_autocast_stays_close_and_returns_fp32() -> None:
     lr, rgb = torch.rand(1, 3, 1, 6, 6), torch.rand(1, 3, 3, 24, 24)
-    net = STDNet(STDNetConfig(channels=8)).eval()
+    net = small()
     with torch.no_grad():
         exact = net(lr, rgb).depth
         with torch.autocast("cpu", torch.bfloat16):
             half = net(lr, rgb).depth
         whole = net.bfloat16()(lr, rgb).depth
+    upsampled = upsample_grid(lr[0])[None]
     for found in (half, whole):
         assert found.dtype == torch.float32
-        assert (found - exact).abs().max() < 0.02
+        assert 0 < (found - exact).abs().max() < 0.05 * (exact - upsampled).abs().max()
 
 
-def test_passes_are_not_recurrent() -> None:
-    assert PASSES == ("backward_1", "forward_1", "backward_2", "forward_2")
+def test_an_untrained_network_is_bilinear_upsampling() -> None:
+    lr, rgb = torch.rand(1, 2, 1, 4, 4), torch.rand(1, 2, 3, 16, 16)
+    torch.testing.assert_close(STDNet(STDNetConfig(channels=4))(lr, rgb).depth[0], upsample_grid(lr[0]))
 
 
 @pytest.mark.parametrize(

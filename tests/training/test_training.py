@@ -18,6 +18,7 @@ from conftest import write_tartanair
 from STDNet import InputError, checkpoint
 from STDNet.training import TrainConfig, train
 from STDNet.training.data import Batches, load_videos
+from STDNet.training.run import RunFolder
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -166,11 +167,22 @@ def test_other_settings_are_refused_and_restart_begins_anew(config: TrainConfig)
     assert checkpoint.read(config.folder / "last.pth").meta["settings"]["lr"] == 2e-3
 
 
+def test_two_runs_do_not_share_a_folder(config: TrainConfig) -> None:
+    first = RunFolder(config)
+    first.begin()
+    with pytest.raises(InputError, match="another training process"):
+        RunFolder(config).begin()
+    first.close()
+    second = RunFolder(config)
+    second.begin()
+    second.close()
+
+
 def test_the_paper_schedule(config: TrainConfig) -> None:
     from STDNet.training.loop import Training
 
     config = replace(config, decay_iterations=(1, 2), gamma=0.2, lr=1.0, val_list="none")
-    training = Training(config, torch.device("cpu"))
+    training = Training(config, torch.device("cpu"), RunFolder(config))
     per_epoch = training.batches.steps_per_epoch
     rates = []
     for training.step in (0, per_epoch - 1, per_epoch, 2 * per_epoch):
