@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from STDNet.models.layers import LEAK, ConvBlock, PixelShuffleUpsample, conv3x3
+from STDNet.models.layers import LEAK, ConvBlock, PixelShuffleUpsample, activated_conv3x3, conv3x3
 
 
 class Reconstruction(nn.Module):
@@ -17,7 +17,7 @@ class Reconstruction(nn.Module):
         self.fuse = ConvBlock(5 * channels, channels, blocks=5)
         self.upsample1 = PixelShuffleUpsample(channels)
         self.upsample2 = PixelShuffleUpsample(channels)
-        self.conv = conv3x3(channels, channels)
+        self.conv = activated_conv3x3(channels, channels)
         self.head = conv3x3(channels, 2)
         self.activation = nn.LeakyReLU(LEAK)
         # An untrained network is bilinear upsampling. From random weights, training first spends hundreds of steps on
