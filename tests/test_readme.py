@@ -11,6 +11,7 @@ import pytest
 from STDNet.checkpoint.__main__ import Options as CheckpointOptions
 from STDNet.command_line import parse
 from STDNet.datasets.__main__ import CheckConfig
+from STDNet.datasets.synthetic.__main__ import Options as SyntheticOptions
 from STDNet.evaluation import EvaluationConfig, _AnyDataset
 from STDNet.simulator.__main__ import Options as SimulatorOptions
 from STDNet.training import TrainConfig
@@ -22,6 +23,7 @@ CONFIGS = {
     "test_DyDToF.py": EvaluationConfig,
     "test_DynamicReplica.py": EvaluationConfig,
     "STDNet.evaluation": _AnyDataset,
+    "STDNet.datasets.synthetic": SyntheticOptions,
     "STDNet.simulator": SimulatorOptions,
     "STDNet.datasets": CheckConfig,
     "STDNet.checkpoint": CheckpointOptions,
@@ -33,7 +35,7 @@ def _commands() -> list[str]:
     text = (ROOT / "README.md").read_text()
     blocks = re.findall(r"```sh\n(.*?)```", text, flags=re.S)
     lines = [line.split("#")[0].strip() for block in blocks for line in block.splitlines()]
-    return [line for line in lines + re.findall(r"`(python [^`]+)`", text) if line]
+    return [line for line in lines + re.findall(r"`(python [^`]+)`", text) if line.strip()]
 
 
 @pytest.mark.parametrize("command", _commands())
