@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from conftest import write_tartanair
 from STDNet import InputError, checkpoint
 from STDNet.training import TrainConfig, train
 from STDNet.training.data import Batches, load_videos
+from STDNet.training.loop import Training
 from STDNet.training.run import RunFolder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -96,11 +98,23 @@ def test_a_run_writes_what_it_promises(config: TrainConfig) -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"ema": 0.9, "accumulate": 2, "clip_grad": 0.1, "warmup": 2}])
-def test_a_stopped_run_goes_on_bit_for_bit(config: TrainConfig, tmp_path: Path, options: dict) -> None:
+def test_a_stopped_run_goes_on_bit_for_bit(
+    config: TrainConfig, tmp_path: Path, options: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = replace(config, **options)
     whole = replace(config, result_root=tmp_path / "whole")
     train(whole)
-    train(replace(config, steps=3))
+
+    def stop_in_the_fifth_step(training: Training, batches: Iterator) -> tuple:
+        if training.step == 4:
+            raise KeyboardInterrupt
+        return step(training, batches)
+
+    step = Training._train_step
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Training, "_train_step", stop_in_the_fifth_step)
+        train(config)
+    assert checkpoint.read(config.folder / "last.pth").training["step"] < 8
     train(config)
     for name in ("last.pth", "final.pth", "best_rmse.pth"):
         assert _same(config.folder / name, whole.folder / name), name
@@ -179,8 +193,6 @@ def test_two_runs_do_not_share_a_folder(config: TrainConfig) -> None:
 
 
 def test_the_paper_schedule(config: TrainConfig) -> None:
-    from STDNet.training.loop import Training
-
     config = replace(config, decay_iterations=(1, 2), gamma=0.2, lr=1.0, val_list="none")
     training = Training(config, torch.device("cpu"), RunFolder(config))
     per_epoch = training.batches.steps_per_epoch
