@@ -243,7 +243,7 @@ class Training:
         training: dict[str, Any] = {
             "step": self.step,
             "best": dict(self.best),
-            "identity": {**self.config.identity(), "processes": distributed.world_size()},
+            "identity": self.folder.identity(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
         }
@@ -276,8 +276,7 @@ class Training:
 
     def _meta(self) -> dict[str, Any]:
         """What a checkpoint says about itself."""
-        settings = {**self.config.identity(), "processes": distributed.world_size()}
-        return {"max_depth_m": self.max_depth_m, "settings": settings, **provenance()}
+        return {"max_depth_m": self.max_depth_m, "settings": self.folder.identity(), **provenance()}
 
     def _progress(self) -> Any:
         """The remaining steps, with a bar on the main process."""

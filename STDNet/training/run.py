@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import fcntl
+import functools
 import json
 import logging
 import shutil
@@ -54,6 +55,10 @@ class RunFolder:
             write_json(self.folder / "config.json", values)
         distributed.barrier()
         return found
+
+    def identity(self) -> dict[str, Any]:
+        """Everything that decides which weights result; a run is only resumed with the same."""
+        return {**self.config.identity(), "processes": distributed.world_size()}
 
     def close(self) -> None:
         """Let others write here again."""
@@ -116,7 +121,7 @@ class RunFolder:
     def _check_same_run(self, found: Checkpoint) -> None:
         """Refuse to go on with other settings than before."""
         before = found.training.get("identity", {})
-        now = {**self.config.identity(), "processes": distributed.world_size()}
+        now = self.identity()
         # Tuples come back as lists or tuples depending on the pickle; compare them as lists.
         different = [name for name in now if _as_list(before.get(name)) != _as_list(now[name])]
         if different:
@@ -139,6 +144,7 @@ class RunFolder:
             file.write("".join(kept).encode())
 
 
+@functools.cache
 def provenance() -> dict[str, Any]:
     """Versions and commit that a checkpoint was made with."""
     from STDNet import __version__
