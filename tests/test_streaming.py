@@ -22,7 +22,7 @@ def net() -> STDNet:
 
 
 def _video(frames: int, height: int = 16, width: int = 24) -> tuple[Tensor, Tensor]:
-    return torch.rand(frames, 1, height // 8, width // 8), torch.rand(frames, 3, height, width)
+    return 0.3 + 0.02 * torch.rand(frames, 1, height // 8, width // 8), torch.rand(frames, 3, height, width)
 
 
 @pytest.mark.parametrize("frames", [1, 2, 3, 5, 16, 17, 37])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import torch
 from torch import Tensor, nn
 
@@ -94,6 +96,9 @@ class ResidualGroup(nn.Module):
         super().__init__()
         self.blocks = nn.Sequential(*(ResidualChannelAttentionBlock(channels) for _ in range(blocks)))
         self.conv = conv3x3(channels, channels)
+        # Nearly the identity at the start: eight groups follow one another in time, twelve in all.
+        self.conv.weight.data.mul_(0.1)
+        nn.init.zeros_(self.conv.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, h, w] -> [N, C, h, w]."""
@@ -113,15 +118,54 @@ class PixelShuffleUpsample(nn.Module):
         return self.shuffle(self.conv(x))
 
 
-def encoder(inputs: int, channels: int, stride: int) -> nn.Sequential:
-    """Encode the guide (stride 2: from H x W to the grid H/4 x W/4) or the depth (stride 1: on the grid already)."""
-    return nn.Sequential(
-        activated_conv3x3(inputs, channels),
-        nn.LeakyReLU(LEAK),
-        activated_conv3x3(channels, channels, stride),
-        nn.LeakyReLU(LEAK),
-        ConvBlock(channels, channels, blocks=1),
-        activated_conv3x3(channels, channels, stride),
-        nn.LeakyReLU(LEAK),
-        ConvBlock(channels, channels, blocks=2),
-    )
+class Encoder(nn.Sequential):
+    """Encode the guide (stride 2: from H x W to the grid H/4 x W/4) or the depth (stride 1: on the grid already).
+
+    Args:
+        inputs: Channels of the input.
+        channels: Width.
+        stride: Of two of the convolutions.
+        gains: For every input, how strongly the first kernels start to answer to its differences.
+        precise: Keep the first convolution in fp32 under autocast: depth in bf16 would lose its small differences.
+    """
+
+    def __init__(self, inputs: int, channels: int, stride: int, gains: tuple[float, ...], precise: bool) -> None:
+        first = activated_conv3x3(inputs, channels)
+        start_from_differences(first, gains)
+        super().__init__(
+            first,
+            nn.LeakyReLU(LEAK),
+            activated_conv3x3(channels, channels, stride),
+            nn.LeakyReLU(LEAK),
+            ConvBlock(channels, channels, blocks=1),
+            activated_conv3x3(channels, channels, stride),
+            nn.LeakyReLU(LEAK),
+            ConvBlock(channels, channels, blocks=2),
+        )
+        self.precise = precise
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, inputs, H, W] or [N, inputs, h, w] -> [N, C, h, w]."""
+        first, *rest = self
+        with torch.autocast(x.device.type, enabled=False) if self.precise else contextlib.nullcontext():
+            x = first(x.to(next(first.parameters()).dtype))
+        for layer in rest:
+            x = layer(x)
+        return x
+
+
+@torch.no_grad()
+def start_from_differences(conv: nn.Conv2d, gains: tuple[float, ...]) -> None:
+    """Initialise a first convolution: kernels without a mean, times the gain of their input.
+
+    What the network is there for is small beside the depth itself: one step of the quantised sensor is 1/100 to 1/400
+    of the range. From ordinary random kernels the features are all level, and training stands still at bilinear
+    upsampling for thousands of steps; from differences it leaves within a few hundred. The first two kernels hold the
+    level itself, one for each side of the leaky ReLU.
+    """
+    weight = conv.weight
+    weight -= weight.mean((2, 3), keepdim=True)
+    weight *= torch.tensor(gains)[:, None, None]
+    if len(weight) > 2:
+        weight[:2] = 0
+        weight[0, :, 1, 1], weight[1, :, 1, 1] = 1 / len(gains), -1 / len(gains)

@@ -13,6 +13,9 @@ class DifferenceHead(nn.Module):
         super().__init__()
         self.reduce = nn.Conv2d(channels, 1, 1, bias=False)
         self.scale = nn.Conv2d(1, 1, 1, bias=False)
+        # Silent at the start: random heads would make the difference losses outweigh the reconstruction.
+        nn.init.zeros_(self.reduce.weight)
+        nn.init.ones_(self.scale.weight)
 
     def forward(self, difference: Tensor) -> Tensor:
         """[B, T, C, h, w] -> [B, T, 1, 4h, 4w]."""

@@ -33,6 +33,10 @@ class SpatialDifference(nn.Module):
         self.beta = nn.Parameter(torch.full((1,), 0.1))
         self.fusion = ResidualGroup(2 * channels, blocks=1)
         self.fusion_conv = nn.Conv2d(2 * channels, channels, 1)
+        # The depth feature passes through from the start, some of the RGB feature is added.
+        self.fusion_conv.weight.data.mul_(0.5)
+        self.fusion_conv.weight.data[:, :channels, 0, 0] += torch.eye(channels)
+        nn.init.zeros_(self.fusion_conv.bias)  # type: ignore[arg-type]
 
     def forward(self, depth: Tensor, rgb: Tensor) -> SpatialFusion:
         """Fuse the depth feature [N, C, h, w] and the RGB feature [N, C, h, w] of the same frames."""

@@ -20,13 +20,14 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from STDNet.errors import InputError
-from STDNet.models.layers import ConvBlock, encoder
+from STDNet.models.layers import ConvBlock, Encoder
 from STDNet.models.reconstruction import Reconstruction, blend
 from STDNet.models.regularizer import DifferenceHeads
 from STDNet.models.spatial_difference import SpatialDifference
 from STDNet.models.temporal_difference import PASSES, Pairs, TemporalDifference, temporal_differences
 
 GRID = 4  # full-resolution pixels per cell of the network's grid
+DEPTH_GAIN, COLOUR_GAIN = 50.0, 3.0  # of the first kernels at the start, see start_from_differences
 
 
 @dataclass(frozen=True)
@@ -97,10 +98,11 @@ class StagePrediction(NamedTuple):
 class Stage(nn.Module):
     """Encode guide and depth, fuse them in space, pass four times over time, reconstruct."""
 
-    def __init__(self, channels: int, guide_channels: int, previous: bool, deform_backend: str = "auto") -> None:
+    def __init__(self, channels: int, previous: bool, deform_backend: str = "auto") -> None:
         super().__init__()
-        self.guide_encoder = encoder(guide_channels, channels, stride=2)
-        self.depth_encoder = encoder(1, channels, stride=1)
+        guide_gains = (DEPTH_GAIN, 1.0) if previous else (COLOUR_GAIN,) * 3  # depth and confidence, or RGB
+        self.guide_encoder = Encoder(len(guide_gains), channels, stride=2, gains=guide_gains, precise=previous)
+        self.depth_encoder = Encoder(1, channels, stride=1, gains=(DEPTH_GAIN,), precise=True)
         self.spatial_difference = SpatialDifference(channels)
         self.features = ConvBlock(2 * channels if previous else channels, channels, blocks=5)
         self.passes = nn.ModuleDict({name: TemporalDifference(channels, deform_backend) for name in PASSES})
@@ -130,8 +132,7 @@ class Stage(nn.Module):
 
     def encode(self, guide: Tensor, grid: Tensor, previous: Tensor | None) -> StageFeatures:
         """The part that sees each frame alone; arguments as in `forward` with B and T flattened to N."""
-        dtype = self.reconstruction.head.weight.dtype
-        rgb, depth = self.guide_encoder(guide.to(dtype)), self.depth_encoder(grid.to(dtype))
+        rgb, depth = self.guide_encoder(guide), self.depth_encoder(grid)
         fused, weight, sigma = self.spatial_difference(depth, rgb)
         joint = fused if previous is None else torch.cat((fused, previous), 1)
         return StageFeatures(self.features(joint), rgb, weight, sigma)
@@ -159,8 +160,8 @@ class STDNet(nn.Module):
         self.config = config or STDNetConfig()
         self.gradient_checkpointing = gradient_checkpointing
         channels = self.config.channels
-        first = Stage(channels, 3, previous=False, deform_backend=deform_backend)
-        second = Stage(channels, 2, previous=True, deform_backend=deform_backend)
+        first = Stage(channels, previous=False, deform_backend=deform_backend)
+        second = Stage(channels, previous=True, deform_backend=deform_backend)
         self.stages = nn.ModuleList([first, second])
         self.heads = DifferenceHeads(channels)
 

@@ -65,6 +65,11 @@ class TemporalDifference(nn.Module):
         nn.init.kaiming_uniform_(self.align_weight, a=5**0.5)
         nn.init.zeros_(self.offset_mask_conv.weight)
         nn.init.zeros_(self.offset_mask_conv.bias)  # type: ignore[arg-type]
+        # A frame starts as the mean of what its two neighbours make of it, nearly itself: what was learnt on single
+        # frames stays when the temporal branch joins.
+        nn.init.normal_(self.fusion_conv.weight, std=0.02)
+        nn.init.zeros_(self.fusion_conv.bias)  # type: ignore[arg-type]
+        self.fusion_conv.weight.data[:, :channels, 0, 0] += torch.eye(channels) / len(DISTANCES)
 
     def forward(
         self,

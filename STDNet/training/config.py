@@ -45,6 +45,9 @@ class TrainConfig:
     lr: float = option(1e-4, "learning rate of Adam")
     decay_iterations: tuple[int, ...] = option((150, 200), "epochs after which the rate is multiplied by gamma")
     gamma: float = option(0.2, "factor of the learning rate at decay_iterations")
+    schedule: str = option(
+        "steps", "how the rate falls: in steps at decay_iterations, or as a cosine to zero", choices=("steps", "cosine")
+    )
     warmup: int = option(0, "steps over which the learning rate rises from zero")
     seed: int = option(7240, "seed of weights, order and crops")
     frames: int = option(7, "frames per clip")
@@ -109,6 +112,7 @@ class TrainConfig:
         return self.result_root_MAE or self.folder / "MAE_best"
 
     def identity(self) -> dict[str, Any]:
-        """The fields that decide which weights result, as plain values."""
-        values = {name: value for name, value in dataclasses.asdict(self).items() if name not in FREE_FIELDS}
+        """The fields that decide which weights result, as plain values; under a cosine the length is one of them."""
+        free = set(FREE_FIELDS) - ({"epoch", "steps"} if self.schedule == "cosine" else set())
+        values = {name: value for name, value in dataclasses.asdict(self).items() if name not in free}
         return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}

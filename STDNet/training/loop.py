@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import signal
 import sys
 import time
@@ -160,11 +161,12 @@ class Training:
         return terms, norm
 
     def _learning_rate(self) -> float:
-        """The rate of the next step: a rise over `warmup` steps, then a factor gamma at every milestone epoch."""
+        """The rate of the next step: a rise over `warmup` steps, then a factor gamma at milestones, or a cosine."""
+        rate = self.config.lr * min(1.0, (self.step + 1) / (self.config.warmup + 1))
+        if self.config.schedule == "cosine":
+            return rate * 0.5 * (1 + math.cos(math.pi * self.step / self.total_steps))
         epoch = self.step // self.batches.steps_per_epoch
-        decays = sum(epoch >= milestone for milestone in self.config.decay_iterations)
-        rise = min(1.0, (self.step + 1) / (self.config.warmup + 1))
-        return self.config.lr * self.config.gamma**decays * rise
+        return rate * self.config.gamma ** sum(epoch >= milestone for milestone in self.config.decay_iterations)
 
     def _log_losses(self, terms: Tensor, gradient_norm: float, rate: float) -> None:
         """A line in metrics.jsonl: the mean over all processes."""
