@@ -1,28 +1,30 @@
-"""The whole way in a few minutes, without a download: make RGB-D videos, train a narrow STDNet, test it on a new one.
+"""The first minute: a sample RGB-D video, a simulated depth sensor, and the weights that ship with the project.
 
-Started again, it goes on where it stopped, and tests at once when training is done.
+Prints one table (nearest, bilinear, STDNet) and writes a film, a figure, the depth and the numbers.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from PIL import Image
+from torch import Tensor
 
-from STDNet.checkpoint import load
-from STDNet.command_line import option, parse, progress, run
-from STDNet.datasets import synthetic, videos
-from STDNet.evaluation import EvaluationConfig, evaluate, predict, upsample_bilinear
-from STDNet.files import atomic_write
-from STDNet.training import TrainConfig, train
-from STDNet.visualize import comparison
+from STDNet import InputError, checkpoint, distributed
+from STDNet.clip import Clip
+from STDNet.command_line import option, parse, run
+from STDNet.datasets import SensorRange, Video, synthetic, videos
+from STDNet.evaluation import BASELINES, score_videos, table, writer
+from STDNet.files import atomic_write, write_json
+from STDNet.visualize import Panel, colour, comparison, depth_range, film, picture, slices, stack, strip
 
 log = logging.getLogger(__name__)
-FRAMES, HEIGHT, WIDTH = 16, 192, 256
-MAX_DEPTH_M = 10.0  # what the network sees as 1: rooms are a few metres deep
-TRAINING_SEED, TEST_SEED = 1, 1000  # the test video is never trained on
+SAMPLE = Path("dataset/sample")
+MAX_SYNTHETIC_FRAMES = 64
 
 
 @dataclass(frozen=True)
@@ -30,71 +32,90 @@ class DemoConfig:
     """Flags of the demo."""
 
     scale: int = option(4, "RGB pixels per depth pixel", choices=(4, 8, 16))
-    steps: int = option(300, "training steps; more is better and slower")
-    clips: int = option(6, "training videos to make")
-    out: Path = option(Path("experiment/demo"), "where results go")
-    frames: Path = option(Path("dataset/demo"), "where the made videos go")
+    model: str = option("", "weights: a file, or a name that ships (default: stdnet-s-x<scale>)")
+    synthetic: int | None = option(None, "instead of the sample, render the procedural video of this seed")
+    frames: int = option(16, "frames of the procedural video")
+    range_m: float = option(100.0, "range of the simulated sensor in metres; the paper's is 100")
+    bins: int = option(1024, "histogram bins of the simulated sensor over its range; the paper's has 1024")
+    device: str = option("auto", "auto, cpu, cuda, cuda:N or mps")
+    out: Path = option(Path("experiment/demo"), "where the results go")
+
+    def __post_init__(self) -> None:
+        if not 3 <= self.frames <= MAX_SYNTHETIC_FRAMES:
+            raise InputError(f"--frames must be 3 to {MAX_SYNTHETIC_FRAMES}, got {self.frames}")
+        if self.range_m <= 0 or not 2 <= self.bins <= 65536:
+            raise InputError(f"--range_m must be positive and --bins 2 to 65536, got {self.range_m} and {self.bins}")
 
 
 def main() -> None:
-    """Make, train, test, draw."""
+    """Simulate, super-resolve, score, draw."""
     config = parse(DemoConfig, description=__doc__)
-    training = _made(config.frames / "train", TRAINING_SEED, config.clips)
-    test = _made(config.frames / "test", TEST_SEED, 1)
-    run_folder = config.out / f"train_x{config.scale}_{config.steps}_steps"
-    train(
-        TrainConfig(
-            scale=config.scale,
-            channels=16,
-            root_dir=config.frames / "train",
-            train_list=training,
-            val_list="none",
-            lr_source="simulate",
-            max_depth=MAX_DEPTH_M,
-            patch_size=96,
-            frames=5,
-            batchsize=1,
-            lr=1e-3,
-            warmup=20,
-            clip_grad=1.0,
-            ema=0.98,
-            steps=config.steps,
-            save_every=50,
-            result_root=run_folder,
-        )
+    name = config.model or f"stdnet-s-x{config.scale}"
+    weights = checkpoint.read(name, scale=config.scale)
+    device = distributed.choose_device(config.device)
+    net = checkpoint.build(weights, source=name).to(device)
+    video = _video(config, weights.max_depth_m)
+
+    save = writer(config.out, ("npy", "png"))
+    depths: list[Tensor] = []
+
+    def keep(video: Video, t: int, depth_m: Tensor) -> None:
+        save(video, t, depth_m)
+        depths.append(depth_m)
+
+    (score,) = score_videos(net, [video], device=device, protocol="metric", write=keep, show_progress=True)
+    print(table([score], name, config.scale, "metric"))
+    facts = {"model": name, "scale": config.scale, "range_m": config.range_m, "bins": config.bins}
+    write_json(config.out / "metrics.json", {**facts, **vars(score)})
+
+    clip = video.read(0, len(video))
+    upsampled = {kind: upsample(clip.lr, config.scale)[:, 0] for kind, upsample in BASELINES.items()}
+    _draw(config.out / "comparison.png", clip, upsampled["bilinear"], torch.stack(depths), name)
+    film(config.out / "side_by_side.mp4", _side_by_side(clip, upsampled["bilinear"], depths))
+    print(
+        f"\nfilm     {config.out / 'side_by_side.mp4'}\nfigure   {config.out / 'comparison.png'}\n"
+        f"depth    {config.out / video.name}/*.npy (metres), *.png (16 bit, millimetres)\n"
+        f"numbers  {config.out / 'metrics.json'}"
     )
-    model = run_folder / "final.pth"
-    root = config.frames / "test"
-    scores = EvaluationConfig(
-        scale=config.scale,
-        root_dir=root,
-        model_dir=model,
-        results_dir=config.out / f"test_x{config.scale}",
-        lr_source="simulate",
-        max_depth=MAX_DEPTH_M,
-        save=("npy", "png"),
+
+
+def _video(config: DemoConfig, max_depth_m: float | None) -> Video:
+    """The sample, or a procedural video that is written like it."""
+    root = SAMPLE
+    if config.synthetic is not None:
+        root = config.out / "input"
+        clip = synthetic.render(config.synthetic, config.frames, 480, 640)
+        synthetic.write(clip, "DynamicReplica", root, f"synthetic/S{config.synthetic:06d}")
+    sensor = SensorRange(config.range_m, config.bins)
+    options = {"scale": config.scale, "protocol": "metric", "lr": "simulate"}
+    found = videos("dynamic_replica", root, root / "index.txt", **options, sensor=sensor, max_depth_m=max_depth_m)
+    return found[-1]
+
+
+def _draw(path: Path, clip: Clip, bilinear: Tensor, depth: Tensor, label: str) -> None:
+    """Inputs, results and errors of the middle frame, and one row over time."""
+    assert clip.gt is not None
+    t = len(clip.rgb) // 2
+    frame = Clip(clip.rgb[t : t + 1], clip.lr[t : t + 1], clip.gt[t : t + 1], name=clip.name)
+    made = {"bilinear": bilinear[t][None, None], "STDNet": depth[t][None, None]}
+    truth = clip.gt[:, 0]
+    row = int(truth.diff(dim=2).abs().clamp(max=0.5).sum((0, 2)).argmax())
+    over_time = slices(
+        {"ground truth": truth, "bilinear": bilinear, "STDNet": depth}, row, label=f"row {row} over time"
     )
-    evaluate(scores, "tartanair", test)
-    (video,) = videos("tartanair", root, test, scale=config.scale, lr="simulate", max_depth_m=MAX_DEPTH_M)
-    net, middle = load(model), len(video) // 2
-    clip, depth, _ = next(predict(net, video, middle, middle + 1, device=torch.device("cpu")))
-    bilinear = upsample_bilinear(clip.lr, config.scale)
-    sheet = comparison(clip, {"bilinear": bilinear, "STDNet": depth}, f"x{config.scale}, after {config.steps} steps")
-    picture = config.out / f"comparison_x{config.scale}.png"
-    with atomic_write(picture) as file:
+    sheet = stack([comparison(frame, made, f"{label}, frame {t}"), over_time])
+    with atomic_write(path) as file:
         sheet.save(file, format="PNG")
-    log.info("picture: %s", picture)
 
 
-def _made(folder: Path, seed: int, clips: int) -> Path:
-    """The index file of `clips` procedural videos in the TarTanAir layout, made where they are missing."""
-    index, made = folder / "index.txt", folder / f"made_{clips}_of_{FRAMES}_{HEIGHT}x{WIDTH}"
-    if not made.is_file():
-        for number in progress(range(seed, seed + clips), desc=f"making videos in {folder}", unit="videos"):
-            clip = synthetic.render(number, FRAMES, HEIGHT, WIDTH)
-            synthetic.write(clip, "TarTanAir", folder, f"synthetic/S{number:06d}")
-        made.touch()
-    return index
+def _side_by_side(clip: Clip, bilinear: Tensor, depths: list[Tensor]) -> Iterator[Image.Image]:
+    """RGB, LR, bilinear, STDNet, ground truth of every frame."""
+    assert clip.gt is not None
+    low, high = depth_range(clip)
+    for t, depth in enumerate(depths):
+        maps = {"LR": clip.lr[t, 0], "bilinear": bilinear[t], "STDNet": depth, "ground truth": clip.gt[t, 0]}
+        panels = [Panel("RGB", picture(clip.rgb[t])), *(Panel(k, colour(v, low, high)) for k, v in maps.items())]
+        yield strip(f"frame {t}", panels, (low, high), width=320)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
-"""Pictures of depth: colour maps with their scales, sample sheets, comparisons with error maps. Pillow alone."""
+"""Pictures and films of depth: colour maps with their scales, sample sheets, error maps, x-t slices, MP4."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +13,8 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from STDNet.clip import Clip
+from STDNet.errors import InputError
+from STDNet.files import atomic_write
 
 # Colour-blind safe and even in lightness: nine steps of matplotlib's maps, interpolated. Near is bright, far is dark.
 MAGMA_NEAR_BRIGHT = ("fcfdbf", "fec084", "fa7f5e", "de4968", "ab337c", "792282", "491075", "1b1044", "000004")
@@ -51,7 +55,7 @@ def frame_strip(clip: Clip, label: str, width: int = 400) -> Image.Image:
     The scale goes from the 1st to the 99th percentile of the ground truth (of the LR depth where there is none); pixels
     without depth are grey. LR depth is shown as it is, one square a pixel.
     """
-    low, high = _depth_range(clip)
+    low, high = depth_range(clip)
     return strip(label, _inputs(clip, low, high), (low, high), width=width)
 
 
@@ -68,7 +72,7 @@ def comparison(clip: Clip, predictions: dict[str, Tensor], label: str = "", widt
         A sheet: RGB, LR depth, ground truth; the predictions at the same depth scale; their absolute errors.
     """
     assert clip.gt is not None
-    low, high = _depth_range(clip)
+    low, high = depth_range(clip)
     truth = _unknown_as_nan(clip.gt[0, 0])
     made = {name: depth[0, 0].cpu() for name, depth in predictions.items()}
     depths = [Panel(name, colour(depth, low, high)) for name, depth in made.items()]
@@ -83,6 +87,48 @@ def comparison(clip: Clip, predictions: dict[str, Tensor], label: str = "", widt
             strip("", errors, (0.0, ERROR_M), VIRIDIS, width=width),
         ]
     )
+
+
+def slices(depths: dict[str, Tensor], row: int, *, label: str = "", width: int = 400) -> Image.Image:
+    """One picture row over time (x to the right, t down): flicker shows as jagged vertical edges.
+
+    Args:
+        depths: Name -> depth [T, H, W] in metres; the first one decides the depth scale.
+        row: Which row, 0 to H - 1.
+        label: The first line.
+        width: Pixels across one panel.
+    """
+    lines = {name: depth[:, row].float().cpu() for name, depth in depths.items()}
+    known = next(iter(lines.values()))
+    low, high = (float(x) for x in np.percentile(known[known > 0].numpy(), [1, 99]))
+    panels = []
+    for name, line in lines.items():
+        frames, across = line.shape
+        tall = max(1, across // (4 * frames))  # a panel four times as wide as high
+        panels.append(Panel(name, colour(_unknown_as_nan(line.repeat_interleave(tall, 0)), low, high)))
+    return strip(label, panels, (low, high), width=width)
+
+
+def film(path: Path | str, frames: Iterable[Image.Image], *, frames_per_s: float = 10.0) -> None:
+    """Write pictures of one size as an H.264 MP4 file, atomically.
+
+    Raises:
+        InputError: The package av is missing.
+    """
+    try:
+        import av
+    except ImportError:
+        raise InputError("films need the package av: pip install 'STDNet[video]'") from None
+    with atomic_write(path) as file, av.open(file, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=Fraction(frames_per_s).limit_denominator(1000))
+        stream.pix_fmt, stream.options = "yuv420p", {"crf": "20"}
+        for picture_ in frames:
+            # Both sides have to be even.
+            array = np.asarray(picture_)[: picture_.height // 2 * 2, : picture_.width // 2 * 2]
+            if not stream.codec_context.is_open:
+                stream.height, stream.width = array.shape[:2]
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(array), format="rgb24")))
+        container.mux(stream.encode())
 
 
 def stack(strips: Sequence[Image.Image], title: str = "") -> Image.Image:
@@ -131,9 +177,7 @@ def font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
         return ImageFont.load_default()
 
 
-def _bar(
-    out: Image.Image, left: int, top: int, height: int, depths: tuple[float, float], steps: Sequence[str]
-) -> None:
+def _bar(out: Image.Image, left: int, top: int, height: int, depths: tuple[float, float], steps: Sequence[str]) -> None:
     """The colour scale, with labels in metres."""
     low, high = depths
     ramp = torch.linspace(high, low, height)[:, None].expand(-1, BAR_WIDTH)
@@ -154,8 +198,8 @@ def _inputs(clip: Clip, low: float, high: float) -> list[Panel]:
     return panels
 
 
-def _depth_range(clip: Clip) -> tuple[float, float]:
-    """1st and 99th percentile of the known depth."""
+def depth_range(clip: Clip) -> tuple[float, float]:
+    """1st and 99th percentile of the known depth of the first frame, in metres."""
     depth = clip.lr[0] if clip.gt is None else clip.gt[0]
     known = depth[depth > 0].cpu().numpy()
     low, high = np.percentile(known, [1, 99]) if known.size else (0.0, 1.0)

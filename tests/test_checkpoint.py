@@ -16,11 +16,14 @@ from STDNet.checkpoint import (
     Checkpoint,
     from_official,
     load,
+    locate,
     official_names,
     read,
     save,
+    shipped,
     to_official,
     write_official,
+    write_safetensors,
 )
 from STDNet.checkpoint.__main__ import main
 
@@ -198,3 +201,51 @@ def test_command_line_converts_both_ways(ours: Path, tmp_path: Path, capsys: pyt
     assert "scale 8, 4 channels" in capsys.readouterr().out
     with pytest.raises(InputError, match="--show"):
         main([])
+
+
+def test_safetensors_hold_the_network_in_half_precision(net: STDNet, tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    write_safetensors(path, SMALL, net.state_dict(), {"settings": {"max_depth": 10.0}, "steps": 3})
+    found = read(path, scale=8)
+    assert found.config == SMALL and found.meta["steps"] == 3 and found.max_depth_m == 10.0
+    for name, value in found.state.items():
+        assert torch.equal(value, net.state_dict()[name].half().float())
+    assert not any(name.startswith("heads.") for name in found.state)
+    load(path)
+    for scale, content in ((4, path.read_bytes()), (8, path.read_bytes()[:200]), (8, b"")):
+        broken = tmp_path / "broken.safetensors"
+        broken.write_bytes(content)
+        with pytest.raises(InputError, match="broken.safetensors"):
+            read(broken, scale=scale)
+
+
+def test_convert_to_safetensors(ours: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.safetensors"
+    main(["--convert", str(ours), "--out", str(out)])
+    assert read(out).meta == {"max_depth_m": 30.0}
+
+
+def test_a_normaliser_stays_with_the_weights_only_where_it_was_chosen() -> None:
+    assert Checkpoint(SMALL, {}, {"max_depth_m": 30.0, "settings": {"max_depth": None}}).max_depth_m is None
+    assert Checkpoint(SMALL, {}, {"settings": {"max_depth": 10.0}}).max_depth_m == 10.0
+    assert Checkpoint(SMALL, {}).max_depth_m is None
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_weights_that_ship_are_small_and_say_what_they_are(name: str) -> None:
+    assert locate(name).stat().st_size < 4e6
+    found = read(name)
+    assert name.endswith(f"x{found.config.scale}")
+    assert {"settings", "licence", "max_depth_m"} <= set(found.meta)
+    assert sum(value.numel() for value in found.state.values()) < 1.5e6
+
+
+def test_an_unknown_name_lists_what_ships() -> None:
+    with pytest.raises(InputError, match="weights that ship"):
+        load("stdnet-xxl")
+
+
+def test_weights_of_another_scale_are_read_when_asked_for(ours: Path) -> None:
+    with pytest.raises(InputError, match="trained for scale 8"):
+        read(ours, scale=4)
+    assert read(ours, scale=4, any_scale=True).config == SMALL

@@ -14,7 +14,9 @@ from PIL import Image
 from STDNet import InputError, STDNet, STDNetConfig
 from STDNet.checkpoint import Checkpoint, save
 from STDNet.datasets import Video, videos
-from STDNet.evaluation import EvaluationConfig, _share, evaluate, main, predict, score_videos, upsample_bilinear
+from STDNet.evaluation import EvaluationConfig, evaluate, predict, score_videos, upsample_bilinear
+from STDNet.evaluation.__main__ import main
+from STDNet.evaluation.scoring import _share
 from STDNet.metrics import mae, rmse, tepe
 
 CPU = torch.device("cpu")
@@ -41,7 +43,7 @@ def test_scores_are_the_whole_sequence_metrics(net: STDNet, video: Video) -> Non
     (score,) = score_videos(net, [video], device=CPU)
     flow = torch.zeros(19, 32, 32, 2)  # the camera does not move
     assert clip.gt is not None
-    for found, depth in ((score.network, whole), (score.bilinear, upsample_bilinear(clip.lr, 4))):
+    for found, depth in ((score.network, whole), (score.baselines["bilinear"], upsample_bilinear(clip.lr, 4))):
         gt, prediction = clip.gt[:, 0], depth[:, 0]
         assert found["rmse_cm"] == pytest.approx(100 * rmse(gt, prediction), rel=1e-4)
         assert found["mae_cm"] == pytest.approx(100 * mae(gt, prediction), rel=1e-4)
@@ -64,9 +66,7 @@ def test_all_frames_are_shared_out_once(ranks: int) -> None:
     assert frames == [(i, t) for i, length in enumerate([5, 1, 9]) for t in range(length)]
 
 
-def test_several_processes_give_the_numbers_of_one(
-    net: STDNet, video: Video, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_several_processes_give_the_numbers_of_one(net: STDNet, video: Video, monkeypatch: pytest.MonkeyPatch) -> None:
     from STDNet import distributed
 
     (alone,) = score_videos(net, [video], device=CPU)

@@ -12,7 +12,8 @@ from STDNet.checkpoint.__main__ import Options as CheckpointOptions
 from STDNet.command_line import parse
 from STDNet.datasets.__main__ import CheckConfig
 from STDNet.datasets.synthetic.__main__ import Options as SyntheticOptions
-from STDNet.evaluation import EvaluationConfig, _AnyDataset
+from STDNet.evaluation import EvaluationConfig
+from STDNet.evaluation.__main__ import AnyDataset
 from STDNet.simulator.__main__ import Options as SimulatorOptions
 from STDNet.training import TrainConfig
 
@@ -22,7 +23,7 @@ CONFIGS = {
     "test_TarTanAir.py": EvaluationConfig,
     "test_DyDToF.py": EvaluationConfig,
     "test_DynamicReplica.py": EvaluationConfig,
-    "STDNet.evaluation": _AnyDataset,
+    "STDNet.evaluation": AnyDataset,
     "STDNet.datasets.synthetic": SyntheticOptions,
     "STDNet.simulator": SimulatorOptions,
     "STDNet.datasets": CheckConfig,

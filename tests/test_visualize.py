@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pytest
 import torch
+from PIL import Image
 
 from STDNet import Clip
-from STDNet.visualize import MAGMA_NEAR_BRIGHT, UNKNOWN, VIRIDIS, colour, comparison, frame_strip, picture, stack
+from STDNet.visualize import (
+    MAGMA_NEAR_BRIGHT,
+    UNKNOWN,
+    VIRIDIS,
+    colour,
+    comparison,
+    film,
+    frame_strip,
+    picture,
+    slices,
+    stack,
+)
 
 
 def _clip() -> Clip:
@@ -46,3 +61,23 @@ def test_sheets_hold_every_panel() -> None:
     sheet = comparison(clip, {"a": clip.gt, "b": clip.gt + 0.2}, width=100)  # type: ignore[dict-item,operator]
     colours = {value for _, value in sheet.getcolors(10**6)}
     assert UNKNOWN in colours and _rgb(VIRIDIS[0]) in colours  # unknown depth; no error at all
+
+
+def test_slices_show_one_row_over_time() -> None:
+    depth = torch.full((3, 8, 40), 2.0)
+    depth[:, 5] = torch.linspace(1, 3, 40)
+    sheet = slices({"a": depth, "b": depth + 0.5}, 5, label="row 5", width=80)
+    assert sheet.width > 160
+    # In the row asked for, near is bright and far is dark.
+    line = np.asarray(sheet.convert("L"))[-20, :80]
+    assert line[2] > line[77] + 100
+
+
+def test_films_have_every_frame_and_even_sides(tmp_path: Path) -> None:
+    av = pytest.importorskip("av")
+    path = tmp_path / "a.mp4"
+    film(path, (Image.new("RGB", (65, 48), (60 * t, 0, 0)) for t in range(4)))
+    with av.open(path) as container:
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    assert [frame.shape for frame in frames] == [(48, 64, 3)] * 4
+    assert [round(float(frame[..., 0].mean()) / 60) for frame in frames] == [0, 1, 2, 3]

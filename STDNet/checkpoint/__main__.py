@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from STDNet.checkpoint import read, save, write_official
+from STDNet.checkpoint import read, save, write_official, write_safetensors
 from STDNet.command_line import option, parse, run
 from STDNet.errors import InputError
 
@@ -18,7 +18,9 @@ class Options:
     """The flags."""
 
     show: Path | None = option(None, "describe this checkpoint and stop")
-    convert: Path | None = option(None, "read this checkpoint: ours becomes official, official becomes ours")
+    convert: Path | None = option(
+        None, "read this checkpoint: ours becomes official, official becomes ours; to --out *.safetensors, ours in fp16"
+    )
     out: Path | None = option(None, "where to write the converted file")
     scale: int | None = option(None, "scale of official weights, which do not say it")
 
@@ -37,7 +39,9 @@ def main(argv: list[str] | None = None) -> None:
             print(f"  {key}: {value}")
         return
     assert flags.out is not None
-    if checkpoint.official:
+    if flags.out.suffix == ".safetensors":
+        write_safetensors(flags.out, checkpoint.config, checkpoint.state, checkpoint.meta)
+    elif checkpoint.official:
         save(flags.out, checkpoint)
     else:
         write_official(flags.out, checkpoint.state)

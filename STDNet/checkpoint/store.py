@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from STDNet.checkpoint.official import NETWORK_PREFIX, from_official, to_official
+from STDNet.checkpoint.shipped import SUFFIX, locate, read_safetensors, shipped
 from STDNet.errors import InputError
 from STDNet.files import atomic_write
 from STDNet.models import STDNet, STDNetConfig
@@ -40,12 +41,21 @@ class Checkpoint:
     training: dict[str, Any] = field(default_factory=dict)
     official: bool = False
 
+    @property
+    def max_depth_m(self) -> float | None:
+        """The normaliser that was chosen in training (--max_depth) and belongs to the weights from then on.
+
+        None where training took that of its data set: testing then takes that of the data set it tests on, too.
+        """
+        return self.meta.get("settings", {}).get("max_depth")
+
 
 def load(path: Path | str, *, scale: int | None = None, device: torch.device | str = "cpu") -> STDNet:
     """Build the network that a file describes, ready for use.
 
     Args:
-        path: A checkpoint of ours or an official `.pth` file.
+        path: A checkpoint of ours, an official `.pth` file, or the name of weights that ship with the package, such
+            as "stdnet-s-x4" (see `shipped`).
         scale: Needed for official files, which do not say theirs; must agree with a checkpoint of ours.
         device: Where the network shall live.
 
@@ -55,10 +65,14 @@ def load(path: Path | str, *, scale: int | None = None, device: torch.device | s
     Raises:
         InputError: The file is missing, damaged, not a checkpoint, or of another network or scale.
     """
-    checkpoint = read(path, scale=scale)
+    return build(read(path, scale=scale), source=str(path)).to(device)
+
+
+def build(checkpoint: Checkpoint, *, source: str = "checkpoint") -> STDNet:
+    """The network of a checkpoint, in evaluation mode; `source` names it in messages."""
     net = STDNet(checkpoint.config)
-    fill(net, checkpoint.state, source=str(path))
-    return net.to(device).eval()
+    fill(net, checkpoint.state, source=source)
+    return net.eval()
 
 
 def save(path: Path | str, checkpoint: Checkpoint) -> None:
@@ -75,9 +89,17 @@ def save(path: Path | str, checkpoint: Checkpoint) -> None:
         torch.save(content, file)
 
 
-def read(path: Path | str, *, scale: int | None = None) -> Checkpoint:
-    """Read a checkpoint of ours or an official `.pth` file; arguments and errors as in `load`."""
-    content = _unpickle(Path(path))
+def read(path: Path | str, *, scale: int | None = None, any_scale: bool = False) -> Checkpoint:
+    """Read what `load` takes; arguments and errors as there.
+
+    With `any_scale`, a checkpoint of ours may be of another scale: the weights of all scales have the same shapes, and
+    those of one are a good start for another.
+    """
+    path = locate(path)
+    if path.suffix == SUFFIX:
+        config, state, meta = read_safetensors(path)
+        return _checked(Checkpoint(config, state, meta), path, None if any_scale else scale)
+    content = _unpickle(path)
     if "format" not in content and "model" not in content:
         return _read_official(path, content, scale)
     if content.get("format") != FORMAT or content.get("version") != VERSION:
@@ -90,10 +112,7 @@ def read(path: Path | str, *, scale: int | None = None) -> Checkpoint:
         checkpoint = Checkpoint(config, content["model"], content["meta"], content["training"])
     except (KeyError, TypeError) as error:
         raise InputError(f"{path}: damaged checkpoint ({type(error).__name__}: {error}); get it again") from None
-    if scale is not None and scale != config.scale:
-        raise InputError(f"{path}: trained for scale {config.scale}, asked for {scale}; give the matching file")
-    check_names(checkpoint.state, config, source=str(path))
-    return checkpoint
+    return _checked(checkpoint, path, None if any_scale else scale)
 
 
 def write_official(path: Path | str, state: Mapping[str, Tensor]) -> None:
@@ -129,10 +148,19 @@ def check_names(state: Mapping[str, Tensor], config: STDNetConfig, *, source: st
             raise InputError(f"{source}: {name} holds NaN or infinity; the file is damaged or its training diverged")
 
 
+def _checked(checkpoint: Checkpoint, path: Path, scale: int | None) -> Checkpoint:
+    """The checkpoint, if it is of the scale asked for and complete."""
+    config = checkpoint.config
+    if scale is not None and scale != config.scale:
+        raise InputError(f"{path}: trained for scale {config.scale}, asked for {scale}; give the matching file")
+    check_names(checkpoint.state, config, source=str(path))
+    return checkpoint
+
+
 def _unpickle(path: Path) -> dict[str, Any]:
     """Read a dictionary of tensors and plain values; code in the file is never run."""
     if not path.is_file():
-        raise InputError(f"{path}: no such checkpoint file")
+        raise InputError(f"{path}: no such checkpoint file; weights that ship: {', '.join(shipped()) or 'none'}")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, zipfile.BadZipFile, KeyError) as error:
@@ -143,7 +171,7 @@ def _unpickle(path: Path) -> dict[str, Any]:
     return content
 
 
-def _read_official(path: Path | str, content: dict[str, Any], scale: int | None) -> Checkpoint:
+def _read_official(path: Path, content: dict[str, Any], scale: int | None) -> Checkpoint:
     """Official weights; the width is read off their first layer."""
     if scale is None:
         raise InputError(f"{path}: official weights do not say their scale; give it (--scale 4, 8 or 16)")
@@ -156,7 +184,7 @@ def _read_official(path: Path | str, content: dict[str, Any], scale: int | None)
         raise InputError(f"{path}: official weights: the first layer is not a convolution kernel")
     config = STDNetConfig(scale=scale, channels=first.shape[0])
     check_names(state, config, source=str(path))
-    return Checkpoint(config, state, {"source": f"official weights {Path(path).name}"}, official=True)
+    return Checkpoint(config, state, {"source": f"official weights {path.name}"}, official=True)
 
 
 def _first(names: list[str]) -> str:

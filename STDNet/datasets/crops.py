@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from math import cos, sin
 
@@ -10,9 +11,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from STDNet.clip import Clip
 from STDNet.datasets.layout import Box
 from STDNet.datasets.video import Video
 from STDNet.errors import InputError
+from STDNet.simulator import SensorEffects, simulate
 
 
 class ClipDataset(Dataset):
@@ -34,6 +37,7 @@ class ClipDataset(Dataset):
         stride: int = 1,
         aligned: bool = True,
         skip_ends: bool = True,
+        mixed_sensors: bool = False,
     ) -> None:
         """List the windows; nothing is read but the size of the frames.
 
@@ -48,12 +52,16 @@ class ClipDataset(Dataset):
             aligned: Crop on the LR grid. False is a quirk of the official training: the HR crop begins at any pixel
                 and the LR crop at that pixel divided by the scale, rounded down.
             skip_ends: Leave out the first and the last frame of every video, as the paper does.
+            mixed_sensors: See half of the clips through another simulated sensor, see `another_sensor`.
 
         Raises:
             InputError: A video is shorter than the clip or smaller than the patch, or a patch is not on the grid.
         """
         self.videos, self.frames, self.patch, self.seed = list(videos), frames, patch, seed
+        if mixed_sensors and not aligned:
+            raise InputError("mixed sensors need crops on the LR grid")
         self.augment, self.jitter, self.stride, self.aligned = augment, jitter, stride, aligned
+        self.mixed_sensors = mixed_sensors
         self.epoch = 0
         if not self.videos or frames < 1 or stride < 1:
             raise InputError(
@@ -94,10 +102,13 @@ class ClipDataset(Dataset):
         box, lr_box = self._crop(video, random)
         stop = first + (self.frames - 1) * self.stride + 1
         clip = video.read(first, stop, step=self.stride, box=box, lr_box=lr_box)
-        if clip.gt is None:
+        gt = clip.gt
+        if gt is None:
             raise InputError(f"{video.name}: training needs HR depth, and there is none")
-        valid = torch.ones_like(clip.gt, dtype=torch.bool) if clip.valid is None else clip.valid
-        sample = {"lr": clip.lr / video.max_depth_m, "rgb": clip.rgb, "gt": clip.gt / video.max_depth_m, "valid": valid}
+        if self.mixed_sensors and random.random() < 0.5:
+            clip = another_sensor(clip, random)
+        valid = torch.ones_like(gt, dtype=torch.bool) if clip.valid is None else clip.valid
+        sample = {"lr": clip.lr / video.max_depth_m, "rgb": clip.rgb, "gt": gt / video.max_depth_m, "valid": valid}
         if self.augment:
             sample = _flipped(sample, random)
         if self.jitter:
@@ -126,6 +137,25 @@ class ClipDataset(Dataset):
         )
         box = Box(top, left, height, width)
         return box, Box(*(side // video.scale for side in box))
+
+
+def another_sensor(clip: Clip, random: np.random.Generator) -> Clip:
+    """The clip with the LR depth of another dToF sensor: a mixture that covers phones as well as the paper's.
+
+    Its range is 1.05 to 2 times the largest depth of the clip, its bins are 2 mm to 10 cm wide (log-uniform); one in
+    three has shot noise, one in five of those drops up to 3 % of its zones.
+    """
+    assert clip.gt is not None
+    depth = torch.where(clip.gt.isfinite() & (clip.gt > 0), clip.gt, 0.0)[:, 0]
+    range_m = max(1.0, float(depth.max())) * random.uniform(1.05, 2)
+    bins = int(np.clip(range_m / np.exp(random.uniform(np.log(0.002), np.log(0.1))), 64, 8192))
+    effects = None
+    if random.random() < 1 / 3:
+        dropped = random.uniform(0, 0.03) if random.random() < 0.2 else 0.0
+        noise = float(np.exp(random.uniform(np.log(0.01), np.log(0.1))))
+        effects = SensorEffects(shot_noise=noise, dropped_zones=dropped, seed=int(random.integers(2**31)))
+    lr = simulate(depth, clip.rgb, clip.scale, max_range_m=range_m, bins=bins, effects=effects)
+    return dataclasses.replace(clip, lr=lr[:, None])
 
 
 def _flipped(sample: dict[str, Tensor], random: np.random.Generator) -> dict[str, Tensor]:

@@ -37,7 +37,7 @@ def layout(root: Path, entry: Entry, scale: int, protocol: str) -> Layout:
     folder = first_folder(
         f"DynamicReplica {name}", [root / name, root / entry.scene / name, root / "test" / name], ADVICE
     )
-    rgb = take(files(folder / "images", "*.png"), entry.frames, "pictures", folder / "images")
+    rgb = take(files(folder / "images", "*.png", "*.jpg"), entry.frames, "pictures", folder / "images")
     depth_folder = folder / "depths"
     stored = files(depth_folder, "processed_*.geometric.npy") or files(depth_folder, "*.geometric.png")
     depth = take(stored, entry.frames, "depth files (*.geometric.png, processed_*.geometric.npy)", depth_folder)

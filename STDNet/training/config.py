@@ -36,6 +36,12 @@ class TrainConfig:
     lr_source: str = option(
         "auto", "LR depth: files, simulated on the fly, or files where there are", choices=("auto", "files", "simulate")
     )
+    sensor: str = option(
+        "own",
+        "own: the data set's LR depth; mixed: half of the clips seen by another simulated sensor, of any range, bin "
+        "width and noise",
+        choices=("own", "mixed"),
+    )
     protocol: str = option("paper", "units, clipping and masks", choices=("paper", "metric"))
     max_depth: float | None = option(None, "metres that the network sees as 1 (None: the data set's, 30 for TarTanAir)")
 
@@ -75,7 +81,7 @@ class TrainConfig:
     device: str = option("auto", "auto, cpu, cuda, cuda:N or mps")
     num_workers: int = option(2, "loader processes per training process")
 
-    init: Path | None = option(None, "start from the weights of this checkpoint (ours or official)")
+    init: Path | None = option(None, "start from these weights: ours, of any scale, official, or a name that ships")
     result_root: Path | None = option(None, "folder of the run (None: experiment/STDNet_<scale>)")
     result_root_MAE: Path | None = option(None, "folder of the best-MAE checkpoint (None: <result_root>/MAE_best)")
     restart: bool = option(False, "discard what is in result_root and begin anew")

@@ -70,6 +70,7 @@ class Batches:
             jitter=config.jitter,
             stride=config.stride,
             aligned=not config.paper_exact,
+            mixed_sensors=config.sensor == "mixed",
         )
         self.per_step = config.batchsize * config.accumulate * distributed.world_size()
         self.steps_per_epoch = len(self.clips) // self.per_step

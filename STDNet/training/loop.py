@@ -91,7 +91,8 @@ class Training:
             deform_backend="gather" if config.deform_conv == "auto" and device.type == "cpu" else config.deform_conv,
         )
         if config.init is not None:
-            checkpoint.fill(net, checkpoint.read(config.init, scale=config.scale).state, source=str(config.init))
+            start = checkpoint.read(config.init, scale=config.scale, any_scale=True)
+            checkpoint.fill(net, start.state, source=str(config.init))
         self.net = net.to(device)
         self.optimizer = torch.optim.Adam(net.parameters(), lr=config.lr)
         # fp16 gradients underflow without it; for the other types it passes everything through.

@@ -7,11 +7,13 @@ import itertools
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from making import HEIGHT, SCALE, WIDTH, depth_of, rgb_of, save, tartanair
 from torch.utils.data import DataLoader
 
-from STDNet import InputError
+from STDNet import Clip, InputError
 from STDNet.datasets import ClipDataset, Video, videos
+from STDNet.datasets.crops import another_sensor
 
 
 @pytest.fixture
@@ -162,3 +164,32 @@ def test_what_cannot_be_cropped(sequences, tmp_path):
     clips = ClipDataset(videos("folder", tmp_path / "mine", scale=SCALE), frames=1, patch=8)
     with pytest.raises(InputError, match="training needs HR depth"):
         clips[0]
+
+
+def test_mixed_sensors_change_lr_depth_alone_in_half_of_the_clips(sequences):
+    def samples(mixed: bool) -> list[dict]:
+        clips = ClipDataset(sequences, frames=1, patch=8, mixed_sensors=mixed, augment=False)
+        found = []
+        for epoch in range(20):
+            clips.set_epoch(epoch)
+            found.append(clips[0])
+        return found
+
+    plain, mixed = samples(False), samples(True)
+    assert all(torch.equal(a[name], b[name]) for a, b in zip(plain, mixed, strict=True) for name in ("gt", "rgb"))
+    changed = sum(not torch.equal(a["lr"], b["lr"]) for a, b in zip(plain, mixed, strict=True))
+    assert 4 <= changed <= 16
+    again = samples(True)
+    assert all(torch.equal(a["lr"], b["lr"]) for a, b in zip(mixed, again, strict=True))
+
+
+def test_another_sensor_sees_the_same_scene_within_its_range():
+    depth = 1 + torch.rand(2, 1, 32, 32)
+    clip = Clip(torch.rand(2, 3, 32, 32), torch.zeros(2, 1, 8, 8), depth)
+    low, high = (pool(depth[:, 0], 4) for pool in (lambda x, k: -F.max_pool2d(-x, k), F.max_pool2d))
+    for seed in range(20):
+        lr = another_sensor(clip, np.random.default_rng(seed)).lr[:, 0]
+        seen = lr > 0
+        # Half a bin of 10 cm at most beside what is in the block.
+        assert seen.float().mean() > 0.8
+        assert ((lr >= low - 0.06) & (lr <= high + 0.06))[seen].all()

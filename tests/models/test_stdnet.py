@@ -7,13 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from conftest import fill_by_name, moving_disc
 from torch import Tensor
 
 from STDNet import InputError, STDNet, STDNetConfig
+from STDNet.losses import training_loss
 from STDNet.models.reconstruction import upsample_grid
 from STDNet.models.spatial_difference import filter_per_pixel, spatial_difference
-from STDNet.models.temporal_difference import Pairs
+from STDNet.models.temporal_difference import Pairs, temporal_differences
 
 # Mean and standard deviation of sigma, phi, phi-hat of both stages on moving_disc(4, 2, 2, 32, 32, 4) with the weights
 # of `fill_by_name`, and of the output, as the official network gives them.
@@ -200,3 +202,40 @@ def test_configurations_that_make_no_network(values: dict[str, int]) -> None:
 def test_output_follows_the_input_type() -> None:
     lr: Tensor = torch.rand(1, 1, 1, 4, 4, dtype=torch.float64)
     assert small().double()(lr, torch.rand(1, 1, 3, 16, 16, dtype=torch.float64)).depth.dtype == torch.float64
+
+
+def test_first_kernels_answer_to_differences() -> None:
+    net = STDNet(STDNetConfig(channels=8))
+    for stage in net.stages:
+        kernels = stage.depth_encoder[0].weight
+        assert kernels[2:].sum((2, 3)).abs().max() < 1e-4 * kernels.abs().max()
+        assert kernels[2:].std() > 10 * kernels[:2].abs().max()
+
+
+def test_the_temporal_branch_starts_near_the_identity() -> None:
+    stage = STDNet(STDNetConfig(channels=16)).stages[0]
+    features, rgb = torch.randn(1, 5, 16, 8, 8), torch.randn(1, 5, 16, 8, 8)
+    pairs = Pairs.of(5)
+    differences = temporal_differences(features, pairs)
+    out = stage.passes["backward_1"]("backward_1", features, rgb, torch.ones_like(rgb), differences, pairs, range(5))
+    assert (out - features)[:, :3].std() < 0.7 * features.std()  # frames that have both neighbours
+
+
+def test_a_few_steps_beat_bilinear_upsampling_on_one_clip() -> None:
+    """The sensor's steps on a slope and one edge: training must leave the bilinear start."""
+    torch.manual_seed(0)
+    x = torch.linspace(0, 1, 48)
+    gt = (0.2 + 0.05 * x[:, None] + 0.03 * x + 0.1 * (x > 0.4))[None, None, None]
+    lr = (F.avg_pool2d(gt[0], 4) * 102.3).round()[None] / 102.3
+    rgb = (gt > 0.3).float().expand(-1, -1, 3, -1, -1)
+    net = STDNet(STDNetConfig(channels=8), deform_backend="gather")
+    optimizer = torch.optim.Adam(net.parameters(), 3e-3)
+    errors = []
+    for _ in range(100):
+        out = net(lr, rgb)
+        losses = training_loss(out, gt, net.heads)
+        optimizer.zero_grad()
+        losses.total.backward()
+        optimizer.step()
+        errors.append(losses.reconstruction.item())
+    assert min(errors[-10:]) < 0.7 * errors[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -200,6 +201,15 @@ def test_the_paper_schedule(config: TrainConfig) -> None:
     for training.step in (0, per_epoch - 1, per_epoch, 2 * per_epoch):
         rates.append(training._learning_rate())
     assert rates == pytest.approx([1.0, 1.0, 0.2, 0.04])
+
+
+def test_a_cosine_ends_near_zero_and_its_length_belongs_to_the_run(config: TrainConfig) -> None:
+    cosine = dataclasses.replace(config, schedule="cosine", steps=4)
+    train(cosine)
+    rates = [row["learning_rate"] for row in _rows(cosine.folder) if "learning_rate" in row]
+    assert rates[-1] < 0.2 * config.lr and rates == sorted(rates, reverse=True)
+    assert cosine.identity() != dataclasses.replace(cosine, steps=5).identity()
+    assert config.identity() == dataclasses.replace(config, steps=5).identity()
 
 
 def test_every_clip_comes_once_an_epoch(config: TrainConfig) -> None:

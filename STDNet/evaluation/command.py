@@ -1,0 +1,122 @@
+"""The test scripts' common part: flags in, table and results.json out."""
+
+from __future__ import annotations
+
+import logging
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from STDNet import checkpoint, distributed
+from STDNet.command_line import option
+from STDNet.datasets import videos
+from STDNet.errors import InputError
+from STDNet.evaluation.prediction import AMP_TYPES
+from STDNet.evaluation.report import mean, table, writer
+from STDNet.evaluation.scoring import VideoScore, score_videos
+from STDNet.files import write_json
+
+DEFAULT_ROOTS = {
+    "tartanair": Path("dataset/TarTanAir"),
+    "dydtof": Path("dataset/DyDToF"),
+    "dynamic_replica": Path("dataset/DynamicReplica"),
+    "folder": Path("dataset/folder"),
+}
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """Flags of the test scripts."""
+
+    scale: int = option(4, "RGB pixels per depth pixel: 4, 8, 16")
+    root_dir: Path | None = option(None, "where the data set lies (None: dataset/<its name>)")
+    list: Path | None = option(None, "index file of the sequences (None: the paper's test list)")
+    model_dir: Path | None = option(
+        None,
+        "checkpoint, ours or official, or weights that ship, such as stdnet-s-x4 (None: the best of "
+        "experiment/STDNet_<scale>)",
+    )
+    results_dir: Path | None = option(None, "folder of the results (None: experiment/<data set>_x<scale>)")
+    save: tuple[str, ...] = option((), "also write the predictions: npy (metres), png (16-bit, mm)")
+    protocol: str = option("paper", "units, clipping and masks: the paper's or metric", choices=("paper", "metric"))
+    lr_source: str = option(
+        "auto", "LR depth: files, simulated, or files where there are", choices=("auto", "files", "simulate")
+    )
+    max_depth: float | None = option(
+        None, "metres that the network sees as 1 (None: what --max_depth was in training, else the data set's)"
+    )
+    frames: int | None = option(None, "score only so many frames of each sequence (None: all)")
+    device: str = option("auto", "auto, cpu, cuda, cuda:N or mps")
+    amp: str = option("none", "autocast type", choices=tuple(AMP_TYPES))
+
+    def __post_init__(self) -> None:
+        unknown = [kind for kind in self.save if kind not in ("npy", "png")]
+        if unknown:
+            raise InputError(f"--save {unknown[0]}: choose npy, png or both")
+        if self.frames is not None and self.frames < 1:
+            raise InputError(f"--frames must be at least 1, got {self.frames}")
+
+
+def evaluate(config: EvaluationConfig, dataset: str, index: Path | None) -> list[VideoScore]:
+    """Score a checkpoint on a data set; print the table and write results.json (and predictions, on request).
+
+    Args:
+        config: The flags of a test script.
+        dataset: "tartanair", "dydtof", "dynamic_replica" or "folder".
+        index: The index file that is used where `config.list` is None; None for "folder": all sequences in it.
+
+    Returns:
+        One row a sequence, the same in every process when run under torchrun.
+
+    Raises:
+        InputError: Missing or damaged data or checkpoint.
+    """
+    device = distributed.choose_device(config.device)
+    with distributed.process_group(device):
+        path = config.model_dir or _best_of(Path("experiment") / f"STDNet_{config.scale}")
+        found = checkpoint.read(path, scale=config.scale)
+        folder = config.results_dir or Path("experiment") / f"{dataset}_x{config.scale}"
+        sequences = videos(
+            dataset,
+            config.root_dir or DEFAULT_ROOTS[dataset],
+            config.list or index,
+            scale=config.scale,
+            protocol=config.protocol,
+            lr=config.lr_source,
+            max_depth_m=config.max_depth or found.max_depth_m,
+        )
+        model = checkpoint.build(found, source=str(path)).to(device)
+        write = writer(folder, config.save) if config.save else None
+        scores = score_videos(
+            model,
+            sequences,
+            device=device,
+            amp=config.amp,
+            protocol=config.protocol,
+            stop=config.frames,
+            write=write,
+            show_progress=True,
+        )
+        if distributed.is_main():
+            print(table(scores, dataset, config.scale, config.protocol))
+            header = {"dataset": dataset, "scale": config.scale, "protocol": config.protocol, "model": str(path)}
+            machine = {"machine": platform.processor() or platform.machine(), "device": str(device), "amp": config.amp}
+            rows = [{**vars(score)} for score in scores]
+            result = {**header, **machine, "torch": str(torch.__version__), "sequences": rows, "mean": mean(scores)}
+            write_json(folder / "results.json", result)
+            log.info("wrote %s", folder / "results.json")
+    return scores
+
+
+def _best_of(folder: Path) -> Path:
+    """The checkpoint of a training run that is meant for use."""
+    for name in ("best_rmse.pth", "final.pth"):
+        if (folder / name).is_file():
+            return folder / name
+    raise InputError(
+        f"{folder} holds no best_rmse.pth or final.pth; run train.py first, or give --model_dir, such as stdnet-s-x4"
+    )

@@ -1,0 +1,106 @@
+"""Super-resolve videos frame by frame; one frame at a time is read, and no more than some twenty are in memory."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from itertools import islice
+from typing import TypeVar
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from STDNet.clip import Clip
+from STDNet.datasets import Video
+from STDNet.models import STDNet
+from STDNet.streaming import DELAY, stream
+from STDNet.visualize import comparison
+
+AMP_TYPES = {"none": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+CHUNK = 4  # frames that run as one batch
+Item = TypeVar("Item")
+
+
+def predict(
+    model: STDNet, video: Video, start: int = 0, stop: int | None = None, *, device: torch.device, amp: str = "none"
+) -> Iterator[tuple[Clip, Tensor, float]]:
+    """Super-resolve frames start..stop-1 of a sequence, each as in the whole sequence.
+
+    Args:
+        model: In evaluation mode, on `device`.
+        video: The sequence.
+        start: First frame wanted.
+        stop: The frame after the last one wanted; None for the end.
+        device: Where to compute.
+        amp: Autocast type.
+
+    Yields:
+        The frame as a `Clip` of one frame (on the CPU), its depth [1, 1, H, W] in metres (on `device`), and the
+        seconds that the network took since the frame before.
+    """
+    stop = len(video) if stop is None else min(stop, len(video))
+    first, end = max(0, start - DELAY), min(len(video), stop + DELAY)
+    waiting: deque[Clip] = deque()
+
+    def inputs() -> Iterator[tuple[Tensor, Tensor]]:
+        for clip in _ahead(video.frames(first, end)):
+            waiting.append(clip)
+            lr = clip.lr[0].to(device) / video.max_depth_m
+            yield lr, clip.rgb[0].to(device)
+
+    depths = _timed(stream(model, inputs(), chunk=CHUNK), device, amp)
+    for depth, seconds in islice(depths, stop - first):
+        clip = waiting.popleft()
+        if first >= start:
+            yield clip, depth[None] * video.max_depth_m, seconds
+        first += 1
+
+
+def autocast(device: torch.device, amp: str) -> AbstractContextManager:
+    """Autocast to the type named `amp`, a key of AMP_TYPES; nothing for "none"."""
+    return nullcontext() if amp == "none" else torch.autocast(device.type, AMP_TYPES[amp])
+
+
+def upsample_bilinear(lr: Tensor, scale: int) -> Tensor:
+    """[T, 1, h, w] -> [T, 1, H, W], bilinear (align_corners False): the baseline of every table."""
+    return F.interpolate(lr, scale_factor=float(scale), mode="bilinear", align_corners=False)
+
+
+def upsample_nearest(lr: Tensor, scale: int) -> Tensor:
+    """[T, 1, h, w] -> [T, 1, H, W]: every LR pixel becomes a block."""
+    return F.interpolate(lr, scale_factor=float(scale), mode="nearest")
+
+
+def sample_picture(model: STDNet, video: Video, *, device: torch.device, amp: str = "none") -> Image.Image:
+    """RGB, LR depth, ground truth, predictions and errors of the middle frame of a sequence."""
+    t = len(video) // 2
+    clip, depth, _ = next(predict(model, video, t, t + 1, device=device, amp=amp))
+    return comparison(clip, {"STDNet": depth.cpu(), "bilinear": upsample_bilinear(clip.lr, clip.scale)})
+
+
+def _ahead(items: Iterable[Item]) -> Iterator[Item]:
+    """`items`, with the next one being read while the caller works on this one."""
+    iterator = iter(items)
+    with ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(next, iterator, None)
+        while (item := coming.result()) is not None:
+            coming = reader.submit(next, iterator, None)
+            yield item
+
+
+def _timed(depths: Iterator[Tensor], device: torch.device, amp: str) -> Iterator[tuple[Tensor, float]]:
+    """Each depth with the seconds it took, under autocast where asked for."""
+    while True:
+        started = time.perf_counter()
+        with autocast(device, amp):
+            depth = next(depths, None)
+        if depth is None:
+            return
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        yield depth, time.perf_counter() - started
