@@ -11,13 +11,15 @@ from STDNet.command_line import option, parse, progress, run
 from STDNet.datasets.check import Report, check_video, table
 from STDNet.datasets.index import read_index
 from STDNet.datasets.layout import PROTOCOLS
+from STDNet.datasets.synthetic.__main__ import main as synthesise
 from STDNet.datasets.video import LAYOUTS, LR_SOURCES, Video, videos
 from STDNet.errors import InputError
 from STDNet.files import atomic_write
 from STDNet.visualize import frame_strip, stack
 
 DESCRIPTION = f"""usage: python -m STDNet.datasets NAME --root FOLDER --list FILE [flags]; NAME: {", ".join(LAYOUTS)}.
-Reads every frame of a data set and reports all that is wrong: missing and broken files, shapes, ranges, units."""
+Reads every frame of a data set and reports all that is wrong: missing and broken files, shapes, ranges, units.
+python -m STDNet.datasets synthetic --layout DyDToF --out FOLDER makes procedural videos in the layout of a data set."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,13 @@ def main(argv: list[str] | None = None) -> None:
     """
     arguments = sys.argv[1:] if argv is None else argv
     name = arguments[0] if arguments and not arguments[0].startswith("-") else None
+    if name == "synthetic":
+        synthesise(arguments[1:])
+        return
     config = parse(CheckConfig, arguments[1:] if name else arguments, description=DESCRIPTION)
     if name not in LAYOUTS:
-        raise InputError(f"data set {name!r} is unknown; the first argument is one of {', '.join(LAYOUTS)}")
+        known = ", ".join([*LAYOUTS, "synthetic"])
+        raise InputError(f"data set {name!r} is unknown; the first argument is one of {known}")
     if config.every < 1 or config.rows < 1:
         raise InputError("--every and --rows are 1 or more")
     found, reports = _open(name, config)

@@ -17,6 +17,10 @@ from STDNet.errors import InputError
 # (stored values, their file) -> float32 metres. Module-level functions or partials of them: workers pickle these.
 ToMetres = Callable[[np.ndarray, Path], np.ndarray]
 PROTOCOLS = ("paper", "metric")
+WITHOUT_A_DOWNLOAD = (
+    "Without a download: python demo.py, train.py --dataset synthetic, "
+    "python -m STDNet.evaluation --dataset synthetic --model_dir stdnet-s-x4"
+)
 
 
 @dataclass(frozen=True)
@@ -130,7 +134,7 @@ def first_folder(name: str, tried: Iterable[Path], advice: str) -> Path:
     for folder in tried:
         if folder.is_dir():
             return folder
-    raise InputError(f"{name}: not found; looked for {' and '.join(map(str, tried))}. {advice}")
+    raise InputError(f"{name}: not found; looked for {' and '.join(map(str, tried))}. {advice}. {WITHOUT_A_DOWNLOAD}")
 
 
 def absent(paths: Iterable[Path]) -> Iterator[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import torch
 
 from STDNet import checkpoint, distributed
 from STDNet.command_line import option
-from STDNet.datasets import videos
+from STDNet.datasets import Video, videos
+from STDNet.datasets.synthetic import TEST_SEED, synthetic_videos
 from STDNet.errors import InputError
 from STDNet.evaluation.prediction import AMP_TYPES
 from STDNet.evaluation.report import mean, table, writer
@@ -24,6 +26,7 @@ DEFAULT_ROOTS = {
     "dynamic_replica": Path("dataset/DynamicReplica"),
     "folder": Path("dataset/folder"),
 }
+SYNTHETIC_CLIPS, SYNTHETIC_FRAMES, SYNTHETIC_SIZE = 8, 8, 256
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +69,7 @@ def evaluate(config: EvaluationConfig, dataset: str, index: Path | None) -> list
 
     Args:
         config: The flags of a test script.
-        dataset: "tartanair", "dydtof", "dynamic_replica" or "folder".
+        dataset: "tartanair", "dydtof", "dynamic_replica", "folder" or "synthetic" (held-out seeds).
         index: The index file that is used where `config.list` is None; None for "folder": all sequences in it.
 
     Returns:
@@ -80,15 +83,7 @@ def evaluate(config: EvaluationConfig, dataset: str, index: Path | None) -> list
         path = config.model_dir or _best_of(Path("experiment") / f"STDNet_{config.scale}")
         found = checkpoint.read(path, scale=config.scale)
         folder = config.results_dir or Path("experiment") / f"{dataset}_x{config.scale}"
-        sequences = videos(
-            dataset,
-            config.root_dir or DEFAULT_ROOTS[dataset],
-            config.list or index,
-            scale=config.scale,
-            protocol=config.protocol,
-            lr=config.lr_source,
-            max_depth_m=config.max_depth or found.max_depth_m,
-        )
+        sequences = _sequences(config, dataset, index, config.max_depth or found.max_depth_m)
         model = checkpoint.build(found, source=str(path)).to(device)
         write = writer(folder, config.save) if config.save else None
         scores = score_videos(
@@ -110,6 +105,31 @@ def evaluate(config: EvaluationConfig, dataset: str, index: Path | None) -> list
             write_json(folder / "results.json", result)
             log.info("wrote %s", folder / "results.json")
     return scores
+
+
+def _sequences(
+    config: EvaluationConfig, dataset: str, index: Path | None, max_depth_m: float | None
+) -> Sequence[Video]:
+    """What to score on."""
+    if dataset == "synthetic":
+        frames = config.frames or SYNTHETIC_FRAMES
+        return synthetic_videos(
+            TEST_SEED,
+            SYNTHETIC_CLIPS,
+            scale=config.scale,
+            frames=frames,
+            size=SYNTHETIC_SIZE,
+            max_depth_m=max_depth_m,
+        )
+    return videos(
+        dataset,
+        config.root_dir or DEFAULT_ROOTS[dataset],
+        config.list or index,
+        scale=config.scale,
+        protocol=config.protocol,
+        lr=config.lr_source,
+        max_depth_m=max_depth_m,
+    )
 
 
 def _best_of(folder: Path) -> Path:

@@ -23,7 +23,12 @@ class TrainConfig:
 
     scale: int = option(4, "RGB pixels per depth pixel: 4, 8, 16")
     channels: int = option(64, "width of the network; 64 is the paper's (19.9 M parameters)")
-    dataset: str = option("tartanair", "which data set", choices=("tartanair", "dydtof", "dynamic_replica", "folder"))
+    dataset: str = option(
+        "tartanair",
+        "which data set; synthetic: procedural videos, rendered while training, nothing to download",
+        choices=("tartanair", "dydtof", "dynamic_replica", "folder", "synthetic"),
+    )
+    synthetic_clips: int = option(10_000, "different procedural clips, which make an epoch (--dataset synthetic)")
     root_dir: Path | None = option(None, "where the data set lies (None: dataset/<its name>)")
     train_list: Path | None = option(
         None, "index file of the training sequences (None: data/TarTanAir_train.txt; for a folder, all that are in it)"
@@ -94,7 +99,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         positive = (
             *("epoch", "steps", "batchsize", "lr", "gamma", "frames", "patch_size", "stride", "channels", "max_depth"),
-            *("accumulate", "clip_grad", "val_every", "val_frames", "save_every", "log_every"),
+            *("accumulate", "clip_grad", "synthetic_clips", "val_every", "val_frames", "save_every", "log_every"),
         )
         for name in positive:
             value = getattr(self, name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -12,10 +13,12 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from STDNet import distributed
 from STDNet.datasets import ClipDataset, Video, videos
+from STDNet.datasets.synthetic import TRAINING_SEED, VALIDATION_SEED, synthetic_videos
 from STDNet.errors import InputError
 from STDNet.evaluation import DEFAULT_ROOTS
 from STDNet.training.config import TrainConfig
 
+SYNTHETIC_SIZE, SYNTHETIC_VALIDATION_CLIPS = 256, 16
 LISTS = {"honest": Path("data/TarTanAir_val.txt"), "paper": Path("data/TarTanAir_val_paper.txt")}
 
 log = logging.getLogger(__name__)
@@ -23,6 +26,8 @@ log = logging.getLogger(__name__)
 
 def load_videos(config: TrainConfig) -> tuple[list[Video], list[Video]]:
     """The training and validation sequences that a configuration names; the honest choice never shares one."""
+    if config.dataset == "synthetic":
+        return _synthetic(config)
     root = config.root_dir or DEFAULT_ROOTS[config.dataset]
     train_list = config.train_list
     if train_list is None and config.dataset == "tartanair":
@@ -54,6 +59,20 @@ def load_videos(config: TrainConfig) -> tuple[list[Video], list[Video]]:
             log.info("held out of training for validation: %s", ", ".join(shared))
         training = [video for video in training if video.name not in held_out]
     return training, validation
+
+
+def _synthetic(config: TrainConfig) -> tuple[list[Video], list[Video]]:
+    """Procedural videos of one window each, and held-out seeds unless --val_list is none."""
+    frames = (config.frames - 1) * config.stride + 1
+    size = max(config.patch_size, SYNTHETIC_SIZE)
+    make = partial(synthetic_videos, scale=config.scale, size=size, max_depth_m=config.max_depth)
+    # ClipDataset leaves out the first and the last frame.
+    training = make(TRAINING_SEED, config.synthetic_clips, frames=frames + 2)
+    if config.val_list == "none":
+        return training, []
+    if config.val_list != "honest":
+        raise InputError("--val_list: honest (held-out seeds) or none, for procedural videos")
+    return training, make(VALIDATION_SEED, SYNTHETIC_VALIDATION_CLIPS, frames=config.frames)
 
 
 class Batches:

@@ -13,9 +13,19 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from STDNet.datasets import read_index, videos
+from STDNet.datasets import Box, ClipDataset, read_index, videos
 from STDNet.datasets.poses import read_poses
-from STDNet.datasets.synthetic import PLACES, Look, Renderer, SyntheticClip, compose, render, write
+from STDNet.datasets.synthetic import (
+    PLACES,
+    Look,
+    Renderer,
+    SyntheticClip,
+    SyntheticVideo,
+    compose,
+    render,
+    synthetic_videos,
+    write,
+)
 from STDNet.datasets.synthetic.__main__ import main
 from STDNet.datasets.synthetic.casting import (
     BOX,
@@ -397,3 +407,25 @@ def test_wrong_arguments_are_input_errors(tmp_path: Path) -> None:
         with pytest.raises(InputError, match="scene/sequence"):
             write(clip, "folder", tmp_path, name, (4,))
     assert Renderer(compose(0), 16, 16).frame(0)[1].shape == (16, 16)
+
+
+def test_a_synthetic_video_reads_like_the_clip_it_renders() -> None:
+    video = SyntheticVideo(3, 4, frames=4, height=48, width=64)
+    clip = render(3, 4, 48, 64)
+    whole = video.read(0, 4)
+    assert torch.equal(whole.rgb, clip.rgb) and torch.equal(whole.gt[:, 0], clip.depth)
+    part = video.read(1, 4, step=2, box=Box(8, 16, 24, 32))
+    assert torch.equal(part.rgb, whole.rgb[1::2, :, 8:32, 16:48])
+    assert torch.equal(part.gt, whole.gt[1::2, :, 8:32, 16:48])
+    assert torch.equal(part.lr, whole.lr[1::2, :, 2:8, 4:12])
+    assert torch.equal(torch.cat([frame.lr for frame in video.frames()]), whole.lr)
+    assert torch.equal(video.flow(2), clip.flow[2])
+    assert torch.equal(video.read_lr(1), whole.lr[1, 0])
+    with pytest.raises(InputError, match="no whole multiple of x16"):
+        SyntheticVideo(0, 16, height=40)
+
+
+def test_training_samples_come_from_synthetic_videos() -> None:
+    clips = ClipDataset(synthetic_videos(0, 3, scale=8, frames=4, size=48, max_depth_m=10), frames=2, patch=32)
+    sample = clips[1]
+    assert len(clips) == 3 and sample["lr"].shape == (2, 1, 4, 4) and sample["gt"].max() < 4.0
