@@ -122,19 +122,32 @@ def push(
     return depth, StreamState((state_1, state_2), first, size, last)
 
 
-def stream(model: STDNet, frames: Iterable[tuple[Tensor, Tensor]], *, chunk: int = 4) -> Iterator[Tensor]:
+def stream(
+    model: STDNet, frames: Iterable[tuple[Tensor, Tensor]], *, chunk: int = 4, lookahead: int = DELAY
+) -> Iterator[Tensor]:
     """Super-resolve a video of any length, finite or endless, frame by frame.
 
     Args:
         model: The network.
         frames: (lr [1, H/s, W/s], rgb [3, H, W]) of one frame after the other, in network units and 0..1.
         chunk: Frames that run as one batch; larger is faster up to a point and takes more memory.
+        lookahead: 0 to 8, frames that are awaited before a frame is given. 8 is exact. With fewer, a frame is what it
+            would be if the video ended `lookahead` frames later: sooner, less accurate, and slower, because the
+            frames at that end are made anew with every frame (and `chunk` is 1).
 
     Yields:
-        Depth [1, H, W] in network units, one for every frame, in order, `DELAY` frames and the chunk behind the input.
+        Depth [1, H, W] in network units, one for every frame, in order, `lookahead` frames and the chunk behind.
+
+    Raises:
+        InputError: `chunk` or `lookahead` out of range; what `push` refuses.
     """
     if chunk < 1:
         raise InputError(f"chunk must be at least 1, got {chunk}")
+    if not 0 <= lookahead <= DELAY:
+        raise InputError(f"lookahead must be 0 to {DELAY}, got {lookahead}")
+    if lookahead < DELAY:
+        yield from _early(model, frames, lookahead)
+        return
     state = StreamState()
     waiting: list[tuple[Tensor, Tensor]] = []
     for frame in frames:
@@ -147,6 +160,21 @@ def stream(model: STDNet, frames: Iterable[tuple[Tensor, Tensor]], *, chunk: int
     depth, _ = push(model, state, *(_stacked(waiting) if waiting else (None, None)), last=True)
     if depth is not None:
         yield from depth
+
+
+def _early(model: STDNet, frames: Iterable[tuple[Tensor, Tensor]], lookahead: int) -> Iterator[Tensor]:
+    """After every frame, end a copy of the stream there, and give the one frame that is due."""
+    state, end = StreamState(), None
+    for lr, rgb in frames:
+        _, state = push(model, state, lr[None], rgb[None])
+        # From the first frame that is not final to the newest one.
+        end, _ = push(model, state, None, None, last=True)
+        assert end is not None
+        known = state.stages[0].grid.stop
+        if known > lookahead:
+            yield end[len(end) - 1 - lookahead]
+    if end is not None:
+        yield from end[max(0, len(end) - lookahead) :]
 
 
 @dataclass(frozen=True)

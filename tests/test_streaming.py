@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from STDNet.streaming import DELAY, Frames, StreamState, push, stream
 
 @pytest.fixture(scope="module")
 def net() -> STDNet:
-    torch.manual_seed(0)
+    torch.manual_seed(3)
     net = STDNet(STDNetConfig(scale=8, channels=4)).eval()
     for value in net.parameters():
         value.data.add_(0.05 * torch.randn_like(value))
@@ -22,10 +23,12 @@ def net() -> STDNet:
 
 
 def _video(frames: int, height: int = 16, width: int = 24) -> tuple[Tensor, Tensor]:
-    return 0.3 + 0.02 * torch.rand(frames, 1, height // 8, width // 8), torch.rand(frames, 3, height, width)
+    random = torch.Generator().manual_seed(frames)
+    lr = torch.rand(frames, 1, height // 8, width // 8, generator=random)
+    return 0.3 + 0.02 * lr, torch.rand(frames, 3, height, width, generator=random)
 
 
-@pytest.mark.parametrize("frames", [1, 2, 3, 5, 16, 17, 37])
+@pytest.mark.parametrize("frames", [1, 2, 3, 5, 16, 17, 37, 100])
 @pytest.mark.parametrize("chunk", [1, 3, 8, 16])
 def test_equal_to_the_whole_clip(net: STDNet, frames: int, chunk: int) -> None:
     lr, rgb = _video(frames)
@@ -90,3 +93,32 @@ def test_frames_window() -> None:
     frames = Frames().extended(torch.arange(4.0).reshape(1, 4, 1)).without(2)
     assert (frames.start, frames.stop) == (2, 4)
     assert frames.window(3, 4).item() == 3
+
+
+@pytest.mark.parametrize("lookahead", [0, 1, 3, 7])
+def test_a_frame_given_early_is_that_of_a_video_that_ends_there(net: STDNet, lookahead: int) -> None:
+    lr, rgb = _video(12)
+    found = list(stream(net, zip(lr, rgb, strict=True), lookahead=lookahead))
+    assert len(found) == 12
+    with torch.no_grad():
+        for t, depth in enumerate(found):
+            stop = min(12, t + 1 + lookahead)
+            expected = net(lr[None, :stop], rgb[None, :stop]).depth[0, t]
+            assert (depth - expected).abs().max() < 1e-5 * expected.std()
+
+
+def test_latency_is_the_lookahead(net: STDNet) -> None:
+    lr, rgb = _video(20)
+    taken = []
+
+    def frames() -> Iterator[tuple[Tensor, Tensor]]:
+        for t in range(20):
+            taken.append(t)
+            yield lr[t], rgb[t]
+
+    early = stream(net, frames(), lookahead=2)
+    for t in range(10):
+        next(early)
+        assert len(taken) == t + 3
+    with pytest.raises(InputError, match="lookahead must be 0 to 8"):
+        next(stream(net, frames(), lookahead=9))
