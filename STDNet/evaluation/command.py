@@ -19,6 +19,7 @@ from STDNet.evaluation.prediction import AMP_TYPES
 from STDNet.evaluation.report import mean, table, writer
 from STDNet.evaluation.scoring import VideoScore, score_videos
 from STDNet.files import write_json
+from STDNet.streaming import DELAY
 
 DEFAULT_ROOTS = {
     "tartanair": Path("dataset/TarTanAir"),
@@ -53,6 +54,9 @@ class EvaluationConfig:
         None, "metres that the network sees as 1 (None: what --max_depth was in training, else the data set's)"
     )
     frames: int | None = option(None, "score only so many frames of each sequence (None: all)")
+    lookahead: int = option(
+        DELAY, "frames awaited before a frame is given, 0 to 8; 8 is exact, fewer are faster to come"
+    )
     device: str = option("auto", "auto, cpu, cuda, cuda:N or mps")
     amp: str = option("none", "autocast type", choices=tuple(AMP_TYPES))
 
@@ -60,6 +64,8 @@ class EvaluationConfig:
         unknown = [kind for kind in self.save if kind not in ("npy", "png")]
         if unknown:
             raise InputError(f"--save {unknown[0]}: choose npy, png or both")
+        if not 0 <= self.lookahead <= DELAY:
+            raise InputError(f"--lookahead must be 0 to {DELAY}, got {self.lookahead}")
         if self.frames is not None and self.frames < 1:
             raise InputError(f"--frames must be at least 1, got {self.frames}")
 
@@ -92,6 +98,7 @@ def evaluate(config: EvaluationConfig, dataset: str, index: Path | None) -> list
             device=device,
             amp=config.amp,
             protocol=config.protocol,
+            lookahead=config.lookahead,
             stop=config.frames,
             write=write,
             show_progress=True,

@@ -27,7 +27,14 @@ Item = TypeVar("Item")
 
 
 def predict(
-    model: STDNet, video: Video, start: int = 0, stop: int | None = None, *, device: torch.device, amp: str = "none"
+    model: STDNet,
+    video: Video,
+    start: int = 0,
+    stop: int | None = None,
+    *,
+    device: torch.device,
+    amp: str = "none",
+    lookahead: int = DELAY,
 ) -> Iterator[tuple[Clip, Tensor, float]]:
     """Super-resolve frames start..stop-1 of a sequence, each as in the whole sequence.
 
@@ -38,6 +45,7 @@ def predict(
         stop: The frame after the last one wanted; None for the end.
         device: Where to compute.
         amp: Autocast type.
+        lookahead: Frames awaited before a frame is given, see `stream`; 8 is exact.
 
     Yields:
         The frame as a `Clip` of one frame (on the CPU), its depth [1, 1, H, W] in metres (on `device`), and the
@@ -53,7 +61,7 @@ def predict(
             lr = clip.lr[0].to(device) / video.max_depth_m
             yield lr, clip.rgb[0].to(device)
 
-    depths = _timed(stream(model, inputs(), chunk=CHUNK), device, amp)
+    depths = _timed(stream(model, inputs(), chunk=CHUNK, lookahead=lookahead), device, amp)
     for depth, seconds in islice(depths, stop - first):
         clip = waiting.popleft()
         if first >= start:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from STDNet import distributed
+from STDNet.clip import Clip
 from STDNet.command_line import progress
 from STDNet.datasets import Video
 from STDNet.errors import InputError
 from STDNet.evaluation.prediction import predict, upsample_bilinear, upsample_nearest
 from STDNet.metrics import ErrorSums
 from STDNet.models import STDNet
+from STDNet.streaming import DELAY
 
 BASELINES = {"nearest": upsample_nearest, "bilinear": upsample_bilinear}
 
@@ -37,6 +40,7 @@ def score_videos(
     device: torch.device,
     amp: str = "none",
     protocol: str = "paper",
+    lookahead: int = DELAY,
     stop: int | None = None,
     write: Callable[[Video, int, Tensor], None] | None = None,
     show_progress: bool = False,
@@ -49,6 +53,7 @@ def score_videos(
         device: Where to compute.
         amp: Autocast type, a key of AMP_TYPES.
         protocol: "paper" or "metric"; how TEPE is averaged (clipping and masks are in the sequences already).
+        lookahead: Frames awaited before a frame is given, see `STDNet.streaming.stream`.
         stop: Score only so many frames of each sequence.
         write: Called with sequence, frame and prediction [H, W] in metres.
         show_progress: A bar or plain lines on the main process.
@@ -59,12 +64,13 @@ def score_videos(
     lengths = [len(video) if stop is None else min(stop, len(video)) for video in sequences]
     mine = list(_share(lengths, distributed.rank(), distributed.world_size()))
     kinds = ("network", *BASELINES)
+    predicted = partial(predict, model, device=device, amp=amp, lookahead=lookahead)
     sums = {(i, kind): ErrorSums() for i in range(len(sequences)) for kind in kinds}
     seconds = torch.zeros(len(sequences), dtype=torch.float64)
     scored: Iterable[tuple[int, dict[str, ErrorSums], float]] = (
         (i, errors, elapsed)
         for i, start, end in mine
-        for errors, elapsed in _score_span(model, sequences[i], start, end, device, amp, protocol, write)
+        for errors, elapsed in _score_span(predicted, sequences[i], start, end, protocol, write)
     )
     if show_progress and distributed.is_main():
         scored = progress(scored, total=sum(end - start for _, start, end in mine), desc="scoring", unit="frames")
@@ -90,19 +96,17 @@ def score_videos(
 
 
 def _score_span(
-    model: STDNet,
+    predicted: Callable[..., Iterator[tuple[Clip, Tensor, float]]],
     video: Video,
     start: int,
     end: int,
-    device: torch.device,
-    amp: str,
     protocol: str,
     write: Callable[[Video, int, Tensor], None] | None,
 ) -> Iterator[tuple[dict[str, ErrorSums], float]]:
     """Frames start..end-1; the pair (t - 1, t) belongs to the span of t, so the frame before the span is made too."""
     before: dict[str, tuple[Tensor, Tensor, Tensor | None]] = {}
     first = max(0, start - 1)
-    for t, (clip, depth, seconds) in enumerate(predict(model, video, first, end, device=device, amp=amp), start=first):
+    for t, (clip, depth, seconds) in enumerate(predicted(video, first, end), start=first):
         if write is not None and t >= start:
             write(video, t, depth[0, 0].float().cpu())
         if clip.gt is None:

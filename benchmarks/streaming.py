@@ -1,0 +1,140 @@
+"""What does streaming cost? python benchmarks/streaming.py prints markdown tables; --help lists the flags.
+
+Throughput and peak memory beside the whole clip at once, cost a frame against the length, and what each lookahead costs
+in accuracy. Every memory figure comes from a process of its own.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from deform_conv import processor
+from torch import Tensor
+
+from STDNet import STDNet, STDNetConfig, checkpoint, stream
+from STDNet.command_line import option, parse
+from STDNet.datasets.synthetic import TEST_SEED, synthetic_videos
+from STDNet.evaluation import mean, score_videos
+from STDNet.streaming import DELAY
+
+WINDOW = 2 * DELAY + 1
+
+
+@dataclass(frozen=True)
+class Options:
+    """The flags."""
+
+    height: int = option(192, "of the frames")
+    width: int = option(256, "of the frames")
+    channels: int = option(16, "width of the network")
+    chunk: int = option(8, "frames that run as one batch")
+    lengths: tuple[int, ...] = option((4, 16, 48), "lengths of the cost table")
+    memory_lengths: tuple[int, ...] = option((60, 300), "lengths of the memory table")
+    model: str = option("stdnet-s-x4", "weights of the lookahead table")
+    clips: int = option(4, "procedural clips of the lookahead table")
+    repeats: int = option(3, "timed runs; the median counts")
+
+
+def main() -> None:
+    options = parse(Options, description=__doc__ or "")
+    print(
+        f"{processor()}, torch {torch.__version__}, {options.channels} channels, {options.height} x {options.width}\n"
+    )
+    costs(options)
+    memories(options)
+    lookaheads(options)
+
+
+def costs(options: Options) -> None:
+    """Milliseconds a frame against the length."""
+    net = network(options)
+    print("| frames | whole clip, ms a frame | streamed | of its speed | sliding window of 17 |\n|---|---|---|---|---|")
+    for frames in options.lengths:
+        lr, rgb = zip(*video(options, frames), strict=True)
+        whole = median_ms(lambda lr=lr, rgb=rgb: net(torch.stack(lr)[None], torch.stack(rgb)[None]), options, frames)
+        pairs = list(zip(lr, rgb, strict=True))
+        streamed = median_ms(lambda pairs=pairs: list(stream(net, pairs, chunk=options.chunk)), options, frames)
+        sliding = median_ms(lambda pairs=pairs: slide(net, pairs), options, 1) if frames >= WINDOW else float("nan")
+        print(f"| {frames} | {whole:.0f} | {streamed:.0f} | {whole / streamed:.2f} | {sliding:.0f} |", flush=True)
+
+
+def slide(net: STDNet, pairs: list[tuple[Tensor, Tensor]]) -> Tensor:
+    """One frame of the naive way: a window of 17 for every frame."""
+    lr, rgb = zip(*pairs[:WINDOW], strict=True)
+    return net(torch.stack(lr)[None], torch.stack(rgb)[None]).depth[0, DELAY]
+
+
+def memories(options: Options) -> None:
+    """Peak resident memory."""
+    print("\n| frames | streamed, peak MiB | whole clip, peak MiB |\n|---|---|---|")
+    context = multiprocessing.get_context("spawn")
+    for frames in options.memory_lengths:
+        cells = []
+        for streamed in (True, False):
+            with context.Pool(1) as pool:
+                cells.append(f"{pool.apply(peak, (options, frames, streamed)):.0f}")
+        print(f"| {frames} | {cells[0]} | {cells[1]} |", flush=True)
+
+
+def peak(options: Options, frames: int, streamed: bool) -> float:
+    """MiB at most resident, made in a fresh process."""
+    net = network(options)
+    if streamed:
+        for _ in stream(net, video(options, frames), chunk=options.chunk):
+            pass
+    else:
+        lr, rgb = zip(*video(options, frames), strict=True)
+        with torch.inference_mode():
+            net(torch.stack(lr)[None], torch.stack(rgb)[None])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def lookaheads(options: Options) -> None:
+    """Accuracy against latency."""
+    weights = checkpoint.read(options.model)
+    net = checkpoint.build(weights)
+    clips = synthetic_videos(
+        TEST_SEED, options.clips, scale=net.config.scale, frames=12, size=256, max_depth_m=weights.max_depth_m
+    )
+    print(f"\n{options.model}, {options.clips} procedural clips of 12 frames, cm\n")
+    print("| lookahead | RMSE | MAE | TEPE | s a frame |\n|---|---|---|---|---|")
+    for lookahead in range(DELAY + 1):
+        scores = score_videos(net, clips, device=torch.device("cpu"), lookahead=lookahead)
+        row = mean(scores)["network"]
+        seconds = sum(score.seconds for score in scores) / (12 * options.clips)
+        cells = [f"{row[key]:.2f}" for key in ("rmse_cm", "mae_cm", "tepe_cm")]
+        print(f"| {lookahead} | {' | '.join(cells)} | {seconds:.2f} |", flush=True)
+
+
+def network(options: Options) -> STDNet:
+    torch.manual_seed(0)
+    return STDNet(STDNetConfig(4, options.channels)).eval()
+
+
+def video(options: Options, frames: int) -> Iterable[tuple[Tensor, Tensor]]:
+    """Frames made one at a time."""
+    for t in range(frames):
+        random = torch.Generator().manual_seed(t)
+        lr = torch.rand(1, options.height // 4, options.width // 4, generator=random)
+        yield lr, torch.rand(3, options.height, options.width, generator=random)
+
+
+def median_ms(run: Callable[[], object], options: Options, frames: int) -> float:
+    """Milliseconds a frame, after one run to warm up."""
+    times = []
+    with torch.inference_mode():
+        for _ in range(options.repeats + 1):
+            started = time.perf_counter()
+            run()
+            times.append(time.perf_counter() - started)
+    return 1e3 * statistics.median(times[1:]) / frames
+
+
+if __name__ == "__main__":
+    main()
