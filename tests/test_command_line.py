@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,3 +64,13 @@ def test_progress_prints_plain_lines_without_a_terminal(capsys: pytest.CaptureFi
     assert list(progress(range(20), desc="reading", unit="frames")) == list(range(20))
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 10 and lines[-1] == "reading: 20/20 frames"
+
+
+def test_freed_memory_is_kept_only_where_the_environment_says_nothing() -> None:
+    code = "from STDNet.command_line import keep_freed_memory; print(keep_freed_memory())"
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+    cases = ((plain, sys.platform.startswith("linux")), ({**plain, "MALLOC_ARENA_MAX": "1"}, False))
+    for environment, expected in cases:
+        command = [sys.executable, "-c", code]
+        found = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        assert found.stdout.strip() == str(expected)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from demo import DemoConfig
 from STDNet.checkpoint.__main__ import Options as CheckpointOptions
 from STDNet.command_line import parse
 from STDNet.datasets.__main__ import CheckConfig
@@ -19,6 +20,7 @@ from STDNet.training import TrainConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = {
+    "demo.py": DemoConfig,
     "train.py": TrainConfig,
     "test_TarTanAir.py": EvaluationConfig,
     "test_DyDToF.py": EvaluationConfig,

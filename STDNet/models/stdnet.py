@@ -29,6 +29,11 @@ from STDNet.models.temporal_difference import PASSES, Pairs, TemporalDifference,
 GRID = 4  # full-resolution pixels per cell of the network's grid
 DEPTH_GAIN, COLOUR_GAIN = 50.0, 3.0  # of the first kernels at the start, see start_from_differences
 
+PRESETS = {  # name -> channels
+    "stdnet": 64,  # the paper's: 19.917 M parameters
+    "stdnet-s": 16,  # 1.27 M; its weights ship with the package
+}
+
 
 @dataclass(frozen=True)
 class STDNetConfig:
@@ -47,6 +52,13 @@ class STDNetConfig:
             raise InputError(f"scale must be a multiple of {GRID} (4, 8, 16 ...), got {self.scale}")
         if self.channels < 1:
             raise InputError(f"channels must be at least 1, got {self.channels}")
+
+    @classmethod
+    def preset(cls, name: str, scale: int = 4) -> STDNetConfig:
+        """A network by name, see `PRESETS`."""
+        if name not in PRESETS:
+            raise InputError(f"no network is called {name!r}; there are {', '.join(PRESETS)}")
+        return cls(scale=scale, channels=PRESETS[name])
 
 
 @dataclass(frozen=True)

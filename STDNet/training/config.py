@@ -22,7 +22,7 @@ class TrainConfig:
     """One training run."""
 
     scale: int = option(4, "RGB pixels per depth pixel: 4, 8, 16")
-    channels: int = option(64, "width of the network; 64 is the paper's (19.9 M parameters)")
+    channels: int = option(64, "width of the network; 64 is the paper's (19.9 M parameters), 16 is stdnet-s")
     dataset: str = option(
         "tartanair",
         "which data set; synthetic: procedural videos, rendered while training, nothing to download",

@@ -239,3 +239,12 @@ def test_a_few_steps_beat_bilinear_upsampling_on_one_clip() -> None:
         optimizer.step()
         errors.append(losses.reconstruction.item())
     assert min(errors[-10:]) < 0.7 * errors[0]
+
+
+def test_presets() -> None:
+    assert STDNetConfig.preset("stdnet") == STDNetConfig()
+    small_one = STDNet(STDNetConfig.preset("stdnet-s", 8))
+    assert small_one.config == STDNetConfig(scale=8, channels=16)
+    assert sum(value.numel() for value in small_one.parameters()) < 1.5e6
+    with pytest.raises(InputError, match="stdnet, stdnet-s"):
+        STDNetConfig.preset("stdnet-m")
