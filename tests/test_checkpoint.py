@@ -223,6 +223,10 @@ def test_convert_to_safetensors(ours: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.safetensors"
     main(["--convert", str(ours), "--out", str(out)])
     assert read(out).meta == {"max_depth_m": 30.0}
+    facts = tmp_path / "facts.json"
+    facts.write_text('{"licence": "Apache-2.0"}')
+    main(["--convert", str(ours), "--out", str(out), "--facts", str(facts)])
+    assert read(out).meta == {"licence": "Apache-2.0"}
 
 
 def test_a_normaliser_stays_with_the_weights_only_where_it_was_chosen() -> None:

@@ -50,7 +50,8 @@ def test_command(command: str) -> None:
     program = next(word for word in words if word in CONFIGS)
     flags = words[words.index(program) + 1 :]
     if program == "STDNet.datasets":
-        flags = flags[1:]  # the name of the data set
+        name, *flags = flags  # the name of the data set
+        program = "STDNet.datasets.synthetic" if name == "synthetic" else program
     if program.endswith(".py"):
         assert (ROOT / program).is_file()
     if flags == ["--help"]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from STDNet.checkpoint import read, save, write_official, write_safetensors
 from STDNet.command_line import option, parse, run
@@ -22,6 +24,7 @@ class Options:
         None, "read this checkpoint: ours becomes official, official becomes ours; to --out *.safetensors, ours in fp16"
     )
     out: Path | None = option(None, "where to write the converted file")
+    facts: Path | None = option(None, "JSON file with what the header of a *.safetensors file shall say, instead")
     scale: int | None = option(None, "scale of official weights, which do not say it")
 
 
@@ -40,12 +43,24 @@ def main(argv: list[str] | None = None) -> None:
         return
     assert flags.out is not None
     if flags.out.suffix == ".safetensors":
-        write_safetensors(flags.out, checkpoint.config, checkpoint.state, checkpoint.meta)
+        meta = _facts(flags.facts) if flags.facts else checkpoint.meta
+        write_safetensors(flags.out, checkpoint.config, checkpoint.state, meta)
     elif checkpoint.official:
         save(flags.out, checkpoint)
     else:
         write_official(flags.out, checkpoint.state)
     log.info("wrote %s", flags.out)
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    """What a JSON file says."""
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"--facts {path}: not a readable JSON file ({error})") from None
+    if not isinstance(found, dict):
+        raise InputError(f"--facts {path}: expected a JSON object, found a {type(found).__name__}")
+    return found
 
 
 if __name__ == "__main__":
