@@ -20,6 +20,7 @@ ALLOWED = {
     "visualize": {"clip", "geometry"},
     "metrics": {"geometry"},
     "models": {"ops"},
+    "baselines": {"models", "ops"},
     "datasets": {"clip", "simulator"},
     "streaming": {"clip", "models"},
     "checkpoint": {"models"},
