@@ -37,7 +37,7 @@ class ClipDataset(Dataset):
         stride: int = 1,
         aligned: bool = True,
         skip_ends: bool = True,
-        mixed_sensors: bool = False,
+        other_sensors: float = 0.0,
     ) -> None:
         """List the windows; nothing is read but the size of the frames.
 
@@ -52,16 +52,16 @@ class ClipDataset(Dataset):
             aligned: Crop on the LR grid. False is a quirk of the official training: the HR crop begins at any pixel
                 and the LR crop at that pixel divided by the scale, rounded down.
             skip_ends: Leave out the first and the last frame of every video, as the paper does.
-            mixed_sensors: See half of the clips through another simulated sensor, see `another_sensor`.
+            other_sensors: Share of the clips, 0 to 1, that are seen by another simulated sensor, see `another_sensor`.
 
         Raises:
             InputError: A video is shorter than the clip or smaller than the patch, or a patch is not on the grid.
         """
         self.videos, self.frames, self.patch, self.seed = list(videos), frames, patch, seed
-        if mixed_sensors and not aligned:
-            raise InputError("mixed sensors need crops on the LR grid")
+        if other_sensors and not aligned:
+            raise InputError("other sensors need crops on the LR grid")
         self.augment, self.jitter, self.stride, self.aligned = augment, jitter, stride, aligned
-        self.mixed_sensors = mixed_sensors
+        self.other_sensors = other_sensors
         self.epoch = 0
         if not self.videos or frames < 1 or stride < 1:
             raise InputError(
@@ -105,7 +105,7 @@ class ClipDataset(Dataset):
         gt = clip.gt
         if gt is None:
             raise InputError(f"{video.name}: training needs HR depth, and there is none")
-        if self.mixed_sensors and random.random() < 0.5:
+        if self.other_sensors and random.random() < self.other_sensors:
             clip = another_sensor(clip, random)
         valid = torch.ones_like(gt, dtype=torch.bool) if clip.valid is None else clip.valid
         sample = {"lr": clip.lr / video.max_depth_m, "rgb": clip.rgb, "gt": gt / video.max_depth_m, "valid": valid}

@@ -41,11 +41,8 @@ class TrainConfig:
     lr_source: str = option(
         "auto", "LR depth: files, simulated on the fly, or files where there are", choices=("auto", "files", "simulate")
     )
-    sensor: str = option(
-        "own",
-        "own: the data set's LR depth; mixed: half of the clips seen by another simulated sensor, of any range, bin "
-        "width and noise",
-        choices=("own", "mixed"),
+    other_sensors: float = option(
+        0.0, "share of the clips seen by another simulated sensor, of any range, bin width and noise (0.5)"
     )
     protocol: str = option("paper", "units, clipping and masks", choices=("paper", "metric"))
     max_depth: float | None = option(None, "metres that the network sees as 1 (None: the data set's, 30 for TarTanAir)")
@@ -109,6 +106,8 @@ class TrainConfig:
             raise InputError("--paper_exact knows no mask of valid pixels: use it with --protocol paper, not a folder")
         if self.num_workers < 0 or self.warmup < 0:
             raise InputError("--num_workers and --warmup must not be negative")
+        if not 0 <= self.other_sensors <= 1:
+            raise InputError(f"--other_sensors is a share, 0 to 1, got {self.other_sensors}")
         if self.ema is not None and not 0 < self.ema < 1:
             raise InputError(f"--ema is a decay between 0 and 1, got {self.ema}")
 

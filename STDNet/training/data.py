@@ -89,7 +89,7 @@ class Batches:
             jitter=config.jitter,
             stride=config.stride,
             aligned=not config.paper_exact,
-            mixed_sensors=config.sensor == "mixed",
+            other_sensors=config.other_sensors,
         )
         self.per_step = config.batchsize * config.accumulate * distributed.world_size()
         self.steps_per_epoch = len(self.clips) // self.per_step

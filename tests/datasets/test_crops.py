@@ -166,20 +166,20 @@ def test_what_cannot_be_cropped(sequences, tmp_path):
         clips[0]
 
 
-def test_mixed_sensors_change_lr_depth_alone_in_half_of_the_clips(sequences):
-    def samples(mixed: bool) -> list[dict]:
-        clips = ClipDataset(sequences, frames=1, patch=8, mixed_sensors=mixed, augment=False)
+def test_other_sensors_change_lr_depth_alone_in_their_share_of_the_clips(sequences):
+    def samples(share: float) -> list[dict]:
+        clips = ClipDataset(sequences, frames=1, patch=8, other_sensors=share, augment=False)
         found = []
         for epoch in range(20):
             clips.set_epoch(epoch)
             found.append(clips[0])
         return found
 
-    plain, mixed = samples(False), samples(True)
+    plain, mixed = samples(0.0), samples(0.5)
     assert all(torch.equal(a[name], b[name]) for a, b in zip(plain, mixed, strict=True) for name in ("gt", "rgb"))
     changed = sum(not torch.equal(a["lr"], b["lr"]) for a, b in zip(plain, mixed, strict=True))
     assert 4 <= changed <= 16
-    again = samples(True)
+    again = samples(0.5)
     assert all(torch.equal(a["lr"], b["lr"]) for a, b in zip(mixed, again, strict=True))
 
 
