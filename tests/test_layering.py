@@ -25,6 +25,10 @@ ALLOWED = {
     "streaming": {"clip", "models"},
     "checkpoint": {"models"},
     "evaluation": {"clip", "datasets", "metrics", "models", "streaming", "checkpoint", "visualize", "distributed"},
+    "super_resolve": {
+        *("clip", "datasets", "models", "streaming", "checkpoint", "evaluation"),
+        *("visualize", "geometry", "distributed"),
+    },
     "training": {"clip", "datasets", "losses", "models", "distributed", "checkpoint", "evaluation"},
 }
 # Packages that only one room knows.
@@ -33,7 +37,7 @@ OWNED = {
     "mmcv": {"ops"},
     "matplotlib": {"visualize"},
     "av": {"datasets", "visualize"},
-    "OpenEXR": {"datasets"},
+    "OpenEXR": {"datasets", "super_resolve"},
     "tensorboard": {"training"},
 }
 

@@ -16,6 +16,7 @@ from STDNet.datasets.synthetic.__main__ import Options as SyntheticOptions
 from STDNet.evaluation import EvaluationConfig
 from STDNet.evaluation.__main__ import AnyDataset
 from STDNet.simulator.__main__ import Options as SimulatorOptions
+from STDNet.super_resolve import SuperResolveConfig
 from STDNet.training import TrainConfig
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,6 +31,7 @@ CONFIGS = {
     "STDNet.simulator": SimulatorOptions,
     "STDNet.datasets": CheckConfig,
     "STDNet.checkpoint": CheckpointOptions,
+    "STDNet.super_resolve": SuperResolveConfig,
 }
 
 
@@ -49,6 +51,8 @@ def test_command(command: str) -> None:
         return
     program = next(word for word in words if word in CONFIGS)
     flags = words[words.index(program) + 1 :]
+    if program == "STDNet.super_resolve":
+        flags = ["--capture", *flags]
     if program == "STDNet.datasets":
         name, *flags = flags  # the name of the data set
         program = "STDNet.datasets.synthetic" if name == "synthetic" else program
