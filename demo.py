@@ -18,8 +18,8 @@ from STDNet import InputError, checkpoint, distributed
 from STDNet.clip import Clip
 from STDNet.command_line import option, parse, run
 from STDNet.datasets import SensorRange, Video, synthetic, videos
-from STDNet.evaluation import BASELINES, score_videos, table, writer
-from STDNet.files import atomic_write, write_json
+from STDNet.evaluation import score_videos, table, upsample_bilinear, writer
+from STDNet.files import write_image, write_json
 from STDNet.visualize import Panel, colour, comparison, depth_range, film, picture, slices, stack, strip
 
 log = logging.getLogger(__name__)
@@ -69,9 +69,9 @@ def main() -> None:
     write_json(config.out / "metrics.json", {**facts, **vars(score)})
 
     clip = video.read(0, len(video))
-    upsampled = {kind: upsample(clip.lr, config.scale)[:, 0] for kind, upsample in BASELINES.items()}
-    _draw(config.out / "comparison.png", clip, upsampled["bilinear"], torch.stack(depths), name)
-    film(config.out / "side_by_side.mp4", _side_by_side(clip, upsampled["bilinear"], depths))
+    bilinear = upsample_bilinear(clip.lr, config.scale)[:, 0]
+    _draw(config.out / "comparison.png", clip, bilinear, torch.stack(depths), name)
+    film(config.out / "side_by_side.mp4", _side_by_side(clip, bilinear, depths))
     print(
         f"\nfilm     {config.out / 'side_by_side.mp4'}\nfigure   {config.out / 'comparison.png'}\n"
         f"depth    {config.out / video.name}/*.npy (metres), *.png (16 bit, millimetres)\n"
@@ -85,7 +85,7 @@ def _video(config: DemoConfig, max_depth_m: float | None) -> Video:
     if config.synthetic is not None:
         root = config.out / "input"
         clip = synthetic.render(config.synthetic, config.frames, 480, 640)
-        synthetic.write(clip, "DynamicReplica", root, f"synthetic/S{config.synthetic:06d}")
+        synthetic.write(clip, "DynamicReplica", root, f"synthetic/S{config.synthetic:06d}", scales=())
     sensor = SensorRange(config.range_m, config.bins)
     options = {"scale": config.scale, "protocol": "metric", "lr": "simulate"}
     found = videos("dynamic_replica", root, root / "index.txt", **options, sensor=sensor, max_depth_m=max_depth_m)
@@ -104,8 +104,7 @@ def _draw(path: Path, clip: Clip, bilinear: Tensor, depth: Tensor, label: str) -
         {"ground truth": truth, "bilinear": bilinear, "STDNet": depth}, row, label=f"row {row} over time"
     )
     sheet = stack([comparison(frame, made, f"{label}, frame {t}"), over_time])
-    with atomic_write(path) as file:
-        sheet.save(file, format="PNG")
+    write_image(path, sheet)
 
 
 def _side_by_side(clip: Clip, bilinear: Tensor, depths: list[Tensor]) -> Iterator[Image.Image]:

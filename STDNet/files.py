@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from PIL import Image
+
+IMAGE_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 
 @contextmanager
@@ -43,6 +46,12 @@ def write_npy(path: Path | str, array: np.ndarray) -> None:
     """Write `array` as an .npy file, atomically."""
     with atomic_write(path) as file:
         np.save(file, array)
+
+
+def write_image(path: Path | str, image: Image.Image, **options: Any) -> None:
+    """Write a .png, .jpg or .jpeg file, atomically; `options` are Pillow's for that format."""
+    with atomic_write(path) as file:
+        image.save(file, format=IMAGE_FORMATS[Path(path).suffix], **options)
 
 
 def write_json(path: Path | str, value: Any) -> None:

@@ -5,13 +5,8 @@ The network's own use: two feature maps of C channels share one sampling; forwar
 
 from __future__ import annotations
 
-import platform
-import statistics
-import time
-from collections.abc import Callable
-from pathlib import Path
-
 import torch
+from timing import median_seconds, processor
 from torch import Tensor
 
 from STDNet.ops import available_backends, deform_conv2d
@@ -47,31 +42,9 @@ def measure(channels: int, frames: int, size: int, device: torch.device) -> dict
     rows = {}
     for backend in available_backends():
         with torch.no_grad():
-            alone = median_seconds(lambda b=backend: forward(b), device)
-        rows[backend] = (alone, median_seconds(lambda b=backend: forward(b).sum().backward(), device))
+            alone = median_seconds(lambda b=backend: forward(b), device, REPEATS)
+        rows[backend] = (alone, median_seconds(lambda b=backend: forward(b).sum().backward(), device, REPEATS))
     return rows
-
-
-def median_seconds(function: Callable[[], object], device: torch.device) -> float:
-    """Median of REPEATS calls after one to warm up."""
-    times = []
-    for _ in range(REPEATS + 1):
-        started = time.perf_counter()
-        function()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - started)
-    return statistics.median(times[1:])
-
-
-def processor() -> str:
-    """The machine's name for the table."""
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.machine()}, {torch.get_num_threads()} threads"
 
 
 if __name__ == "__main__":

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import resource
-import statistics
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
-from deform_conv import processor
+from timing import median_seconds, now, processor
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
@@ -211,23 +209,6 @@ def timed(module: nn.Module, label: str, spent: dict[str, float], device: torch.
     yield
     before.remove()
     after.remove()
-
-
-def now(device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
-
-
-def median_seconds(run: Callable[[], object], device: torch.device, repeats: int) -> float:
-    """After one run to warm up."""
-    run()
-    times = []
-    for _ in range(repeats):
-        started = now(device)
-        run()
-        times.append(now(device) - started)
-    return statistics.median(times)
 
 
 def autocast(device: torch.device, amp: str) -> contextlib.AbstractContextManager:

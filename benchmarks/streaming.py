@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import multiprocessing
 import resource
-import statistics
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
-from deform_conv import processor
+from timing import median_seconds, processor
 from torch import Tensor
 
 from STDNet import STDNet, STDNetConfig, checkpoint, stream
@@ -127,13 +125,8 @@ def video(options: Options, frames: int) -> Iterable[tuple[Tensor, Tensor]]:
 
 def median_ms(run: Callable[[], object], options: Options, frames: int) -> float:
     """Milliseconds a frame, after one run to warm up."""
-    times = []
     with torch.inference_mode():
-        for _ in range(options.repeats + 1):
-            started = time.perf_counter()
-            run()
-            times.append(time.perf_counter() - started)
-    return 1e3 * statistics.median(times[1:]) / frames
+        return 1e3 * median_seconds(run, torch.device("cpu"), options.repeats) / frames
 
 
 if __name__ == "__main__":

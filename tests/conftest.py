@@ -80,3 +80,13 @@ def write_tartanair(root: Path, sequences: dict[str, int], size: int = 32) -> Pa
     index = root / "index.txt"
     index.write_text("".join(f"room, {name}, {frames}\n" for name, frames in sequences.items()))
     return index
+
+
+def save(path: Path, values: np.ndarray) -> Path:
+    """An .npy file or a picture."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".npy":
+        np.save(path, values)
+    else:
+        Image.fromarray(values).save(path)
+    return path

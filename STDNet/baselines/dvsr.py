@@ -19,9 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from STDNet.baselines.inputs import fit
 from STDNet.baselines.spynet import SPyNet, warp
 from STDNet.errors import InputError
+from STDNet.models.inputs import fit
 from STDNet.models.layers import LEAK, ConvBlock, Encoder, activated_conv3x3, conv3x3, start_from_differences
 from STDNet.models.reconstruction import Reconstruction, blend
 from STDNet.models.stdnet import COLOUR_GAIN, DEPTH_GAIN, GRID

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from STDNet.baselines.inputs import fit
 from STDNet.errors import InputError
+from STDNet.models.inputs import fit
 
 MODES = ("nearest", "bilinear", "bicubic")
 COLOUR_FLOOR = 1e-6  # weight of a pixel whose colour is entirely different

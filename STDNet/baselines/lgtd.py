@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from STDNet.baselines.inputs import extend
 from STDNet.errors import InputError
+from STDNet.models.inputs import extend
 from STDNet.models.layers import LEAK, conv3x3
 from STDNet.ops import deform_conv2d
 

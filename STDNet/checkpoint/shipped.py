@@ -47,10 +47,8 @@ def read_safetensors(path: Path) -> tuple[STDNetConfig, dict[str, Tensor], dict[
     """Configuration, weights in fp32, and facts of such a file.
 
     Raises:
-        InputError: The file is missing, damaged or of another kind.
+        InputError: The file is damaged or of another kind.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: no such checkpoint file")
     try:
         with safe_open(str(path), framework="pt") as file:
             header = file.metadata() or {}

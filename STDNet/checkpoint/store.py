@@ -95,10 +95,12 @@ def read(path: Path | str, *, scale: int | None = None, any_scale: bool = False)
     With `any_scale`, a checkpoint of ours may be of another scale: the weights of all scales have the same shapes, and
     those of one are a good start for another.
     """
-    path = locate(path)
+    path, expected_scale = locate(path), None if any_scale else scale
+    if not path.is_file():
+        raise InputError(f"{path}: no such checkpoint file; weights that ship: {', '.join(shipped()) or 'none'}")
     if path.suffix == SUFFIX:
         config, state, meta = read_safetensors(path)
-        return _checked(Checkpoint(config, state, meta), path, None if any_scale else scale)
+        return _checked(Checkpoint(config, state, meta), path, expected_scale)
     content = _unpickle(path)
     if "format" not in content and "model" not in content:
         return _read_official(path, content, scale)
@@ -112,7 +114,7 @@ def read(path: Path | str, *, scale: int | None = None, any_scale: bool = False)
         checkpoint = Checkpoint(config, content["model"], content["meta"], content["training"])
     except (KeyError, TypeError) as error:
         raise InputError(f"{path}: damaged checkpoint ({type(error).__name__}: {error}); get it again") from None
-    return _checked(checkpoint, path, None if any_scale else scale)
+    return _checked(checkpoint, path, expected_scale)
 
 
 def write_official(path: Path | str, state: Mapping[str, Tensor]) -> None:
@@ -159,8 +161,6 @@ def _checked(checkpoint: Checkpoint, path: Path, scale: int | None) -> Checkpoin
 
 def _unpickle(path: Path) -> dict[str, Any]:
     """Read a dictionary of tensors and plain values; code in the file is never run."""
-    if not path.is_file():
-        raise InputError(f"{path}: no such checkpoint file; weights that ship: {', '.join(shipped()) or 'none'}")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, zipfile.BadZipFile, KeyError) as error:

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor
 
 from STDNet.errors import InputError
 
@@ -212,3 +214,8 @@ def refuse_impossible(depth: np.ndarray, path: Path, advice: str) -> None:
     if bad.any():
         row, column = np.argwhere(bad)[0]
         raise InputError(f"{path}: depth {depth[row, column]} m in {int(bad.sum())} pixel(s) of {bad.size}; {advice}")
+
+
+def unit(picture: np.ndarray) -> Tensor:
+    """[h, w, 3] uint8 to [3, h, w] float32 in 0..1."""
+    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(picture, -1, 0))).float() / 255

@@ -127,7 +127,7 @@ class Video:
         """[3, H, W] float32 in 0..1: 8-bit values divided by 255."""
         self._check_times(t, t + 1, 1)
         (picture,) = self._pictures(t, t + 1)
-        return _unit(self._cut(picture, self.layout.frames[t].rgb, self._whole))
+        return reading.unit(self._cut(picture, self.layout.frames[t].rgb, self._whole))
 
     def read_depth(self, t: int) -> Tensor:
         """[H, W] float32 HR depth in metres, as the simulated sensor sees it: not clipped, 0 where it is unknown."""
@@ -211,13 +211,13 @@ class Video:
         rgb, rgb_source, depth, lr = [], [], [], []
         for t, picture in zip(times, pictures, strict=True):
             path, stored = self.layout.frames[t].rgb, None
-            rgb.append(_unit(self._cut(picture, path, box)))
+            rgb.append(reading.unit(self._cut(picture, path, box)))
             if self.layout.frames[t].depth is not None:
                 stored = self._stored_depth(t, box)
                 depth.append(stored)
             if self.simulated:
                 lr.append(_seen(stored if source == box and stored is not None else self._stored_depth(t, source)))
-                rgb_source.append(rgb[-1] if source == box else _unit(self._cut(picture, path, source)))
+                rgb_source.append(rgb[-1] if source == box else reading.unit(self._cut(picture, path, source)))
             else:
                 lr.append(self._stored_lr(t, lr_box))
         rule = self.layout.rule
@@ -337,11 +337,6 @@ def _layouts(
 def _part(values: np.ndarray, box: Box) -> np.ndarray:
     """The box of [H, W, ...]."""
     return values[box.top : box.top + box.height, box.left : box.left + box.width]
-
-
-def _unit(picture: np.ndarray) -> Tensor:
-    """[h, w, 3] uint8 to [3, h, w] float32 in 0..1."""
-    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(picture, -1, 0))).float() / 255
 
 
 def _seen(depth_m: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 from STDNet.datasets import Video
 from STDNet.errors import InputError
 from STDNet.evaluation.scoring import BASELINES, VideoScore
-from STDNet.files import atomic_write, write_npy
+from STDNet.files import write_image, write_npy
 
 
 def mean(scores: Sequence[VideoScore]) -> dict[str, dict[str, float | None]]:
@@ -67,8 +67,7 @@ def writer(folder: Path, kinds: tuple[str, ...]) -> Callable[[Video, int, Tensor
                     f"{path}: depth {depth_m.min():.2f} to {depth_m.max():.2f} m does not fit a 16-bit PNG in mm; "
                     "use --save npy"
                 )
-            with atomic_write(path.with_name(path.name + ".png")) as file:
-                Image.fromarray(millimetres.numpy().astype(np.uint16)).save(file, format="PNG")
+            write_image(path.with_name(path.name + ".png"), Image.fromarray(millimetres.numpy().astype(np.uint16)))
 
     return write
 

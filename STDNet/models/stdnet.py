@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from STDNet.errors import InputError
+from STDNet.models.inputs import fit
 from STDNet.models.layers import ConvBlock, Encoder
 from STDNet.models.reconstruction import Reconstruction, blend
 from STDNet.models.regularizer import DifferenceHeads
@@ -202,22 +202,7 @@ class STDNet(nn.Module):
 
     def aligned(self, lr: Tensor, rgb: Tensor) -> tuple[Tensor, Tensor, tuple[int, int]]:
         """Check the inputs and extend both to whole multiples of the scale; also returns H, W to crop back to."""
-        scale = self.config.scale
-        if lr.dim() != 5 or rgb.dim() != 5 or lr.shape[2] != 1 or rgb.shape[2] != 3 or lr.shape[:2] != rgb.shape[:2]:
-            raise InputError(
-                f"STDNet takes lr [B, T, 1, H/{scale}, W/{scale}] and rgb [B, T, 3, H, W], "
-                f"got {tuple(lr.shape)} and {tuple(rgb.shape)}"
-            )
-        height, width = rgb.shape[-2:]
-        whole = [-(-size // scale) for size in (height, width)]
-        for have, full, size in zip(lr.shape[-2:], whole, (height, width), strict=True):
-            if have not in (full, size // scale) or have == 0:
-                raise InputError(
-                    f"LR depth {tuple(lr.shape[-2:])} does not fit RGB {height} x {width} at scale {scale}: "
-                    f"expected {whole[0]} x {whole[1]}"
-                )
-        lr = _extend(lr, whole[0], whole[1])
-        return lr, _extend(rgb, whole[0] * scale, whole[1] * scale), (height, width)
+        return fit(lr, rgb, self.config.scale, "STDNet")
 
     def to_grid(self, lr: Tensor) -> Tensor:
         """[..., H/s, W/s] -> [..., h, w]: repeat every depth pixel s/4 times, so that a x4 problem remains."""
@@ -234,14 +219,6 @@ class STDNet(nn.Module):
 def _flat(x: Tensor | None) -> Tensor | None:
     """[B, T, ...] -> [N, ...], None stays None."""
     return None if x is None else x.flatten(0, 1)
-
-
-def _extend(x: Tensor, height: int, width: int) -> Tensor:
-    """Repeat the last row and column of [B, T, c, H, W] up to height x width."""
-    down, right = height - x.shape[-2], width - x.shape[-1]
-    if not (down or right):
-        return x
-    return F.pad(x.flatten(0, 1), (0, right, 0, down), mode="replicate").unflatten(0, x.shape[:2])
 
 
 def _output(

@@ -105,7 +105,7 @@ class CaptureFrames:
         if self.grid.rgb != self.grid.output:
             height, width = self.grid.output
             picture = np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC))
-        return torch.from_numpy(np.ascontiguousarray(np.moveaxis(picture, -1, 0))).float() / 255
+        return reading.unit(picture)
 
 
 def fill_holes(depth_m: np.ndarray, known: np.ndarray) -> np.ndarray:

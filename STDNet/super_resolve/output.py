@@ -17,7 +17,7 @@ from torch import Tensor
 from STDNet.datasets import reading
 from STDNet.datasets.layout import absent
 from STDNet.errors import InputError
-from STDNet.files import atomic_write, write_json, write_npy
+from STDNet.files import atomic_write, write_image, write_json, write_npy
 
 FOLDERS = {"npy": "depth_m", "png": "depth_mm", "exr": "depth_exr"}
 VALID = "valid"
@@ -59,7 +59,7 @@ class Output:
         writers = {"npy": write_npy, "png": _write_mm, "exr": _write_exr}
         for kind, path in self.paths(name).items():
             if kind == VALID:
-                _write_png(path, valid.numpy().astype(np.uint8) * np.uint8(255))
+                write_image(path, Image.fromarray(valid.numpy().astype(np.uint8) * np.uint8(255)))
             else:
                 writers[kind](path, depth_m.numpy())
 
@@ -102,13 +102,8 @@ def refuse_kinds(kinds: Sequence[str]) -> None:
         _openexr()
 
 
-def _write_png(path: Path, array: np.ndarray) -> None:
-    with atomic_write(path) as file:
-        Image.fromarray(array).save(file, format="PNG")
-
-
 def _write_mm(path: Path, depth_m: np.ndarray) -> None:
-    _write_png(path, millimetres(depth_m))
+    write_image(path, Image.fromarray(millimetres(depth_m)))
 
 
 def _write_exr(path: Path, depth_m: np.ndarray) -> None:

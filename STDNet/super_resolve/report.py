@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from STDNet.clip import Clip
-from STDNet.files import atomic_write
+from STDNet.files import write_image
 from STDNet.geometry import unproject
 from STDNet.super_resolve.capture import Camera
 from STDNet.super_resolve.config import DEFAULT_FRAMES_PER_S, SuperResolveConfig
@@ -151,8 +151,7 @@ class SliceRows:
         every = f", every {self.step} frames" if self.step > 1 else ""
         label = f"middle row over time{every}; grey: not measured"
         image = slices({"STDNet": depth, "LR depth": torch.stack(self.lr)[:, None]}, 0, label=label)
-        with atomic_write(path) as file:
-            image.save(file, format="PNG")
+        write_image(path, image)
 
 
 def _results(frames: CaptureFrames, output: Output) -> Iterator[Result]:

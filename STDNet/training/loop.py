@@ -22,7 +22,7 @@ from STDNet.checkpoint import Checkpoint
 from STDNet.command_line import progress
 from STDNet.errors import InputError
 from STDNet.evaluation import autocast, sample_picture, score_videos
-from STDNet.files import atomic_write
+from STDNet.files import write_image
 from STDNet.losses import Losses, training_loss
 from STDNet.models import STDNet, STDNetConfig
 from STDNet.training.config import TrainConfig
@@ -225,8 +225,7 @@ class Training:
             self._scalars("validation", mean)
             picture = sample_picture(net, self.validation[0], device=self.device, amp=self.config.amp)
             path = self.folder.folder / "samples" / f"step_{self.step:07d}.png"
-            with atomic_write(path) as file:
-                picture.save(file, format="PNG")
+            write_image(path, picture)
             if self.tensorboard is not None:
                 self.tensorboard.add_image("sample", np.asarray(picture), self.step, dataformats="HWC")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from conftest import save
 
 HEIGHT, WIDTH, SCALE = 16, 24, 4
 
@@ -20,15 +20,6 @@ def depth_of(t: int, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
     row, column = np.mgrid[:height, :width]
     noise = np.random.default_rng([2, t]).uniform(0, 0.05, (height, width))
     return (3 + 0.2 * row + 0.125 * column + noise).astype(np.float32)
-
-
-def save(path: Path, values: np.ndarray) -> None:
-    """An .npy file or a picture."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".npy":
-        np.save(path, values)
-    else:
-        Image.fromarray(values).save(path)
 
 
 def write_index(path: Path, *lines: str) -> Path:

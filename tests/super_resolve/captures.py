@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from conftest import save
 from PIL import Image
 
 HEIGHT, WIDTH, LR_HEIGHT, LR_WIDTH = 32, 48, 8, 12
@@ -19,16 +20,6 @@ def mm_of(t: int, height: int = LR_HEIGHT, width: int = LR_WIDTH) -> np.ndarray:
     """[h, w] uint16 millimetres, 1 m to 3 m."""
     row, column = np.mgrid[:height, :width]
     return (1000 + 10 * t + 1000 * row // height + 500 * column // width).astype(np.uint16)
-
-
-def save(path: Path, values: np.ndarray) -> Path:
-    """An .npy file or a picture."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".npy":
-        np.save(path, values)
-    else:
-        Image.fromarray(values).save(path)
-    return path
 
 
 def folder(root: Path, frames: int = 4, size: tuple[int, int] = (HEIGHT, WIDTH), kind: str = "npy") -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from PIL import Image
 from STDNet.command_line import option, parse, run
 from STDNet.datasets.synthetic.rendering import Look, render
 from STDNet.datasets.synthetic.writing import write
-from STDNet.files import atomic_write
+from STDNet.files import atomic_write, write_image
 
 log = logging.getLogger(__name__)
 SEED, FRAMES, HEIGHT, WIDTH = 510, 16, 480, 640
@@ -34,11 +33,8 @@ def main(argv: list[str] | None = None) -> None:
     clip = render(SEED, FRAMES, HEIGHT, WIDTH, place="room", look=Look(samples=SAMPLES))
     write(clip, "DynamicReplica", out, f"sample/{SEQUENCE}", scales=())
     for path in sorted((out / SEQUENCE / "images").glob("*.png")):
-        data = io.BytesIO()
         with Image.open(path) as image:
-            image.save(data, "JPEG", quality=JPEG_QUALITY)
-        with atomic_write(path.with_suffix(".jpg")) as file:
-            file.write(data.getvalue())
+            write_image(path.with_suffix(".jpg"), image, quality=JPEG_QUALITY)
         path.unlink()
     header = "camera-to-world, row by row, metres; x right, y down, z forward; fx fy cx cy = {} {} {} {} pixels"
     with atomic_write(out / SEQUENCE / "poses.txt") as file:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -95,7 +96,7 @@ class SyntheticVideo(Video):
         return iter(())
 
     def _renderer(self) -> Renderer:
-        return Renderer(compose(self.seed, None), *self._hw)
+        return _renderer(self.seed, *self._hw)
 
     def _cut_out(self, start: int, pictures: list[tuple[Tensor, Tensor]], box: Box, lr_box: Box) -> Clip:
         """The clip of whole frames (rgb [3, H, W], depth [H, W])."""
@@ -112,6 +113,12 @@ def synthetic_videos(
     """`count` square videos of consecutive seeds."""
     options = {"frames": frames, "height": size, "width": size, "max_depth_m": max_depth_m}
     return [SyntheticVideo(seed, scale, **options) for seed in range(first_seed, first_seed + count)]  # type: ignore[arg-type]
+
+
+@lru_cache(maxsize=2)
+def _renderer(seed: int, height: int, width: int) -> Renderer:
+    """Frames and flow of a video are asked for in turn: its scene is composed once."""
+    return Renderer(compose(seed, None), height, width)
 
 
 def _part(values: Tensor, box: Box) -> Tensor:

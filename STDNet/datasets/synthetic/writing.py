@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterable
 from itertools import product
 from pathlib import Path
@@ -16,7 +15,7 @@ from STDNet.datasets.layout import PROTOCOLS
 from STDNet.datasets.synthetic.rendering import SyntheticClip
 from STDNet.datasets.video import videos
 from STDNet.errors import InputError
-from STDNet.files import atomic_write, write_npy
+from STDNet.files import atomic_write, write_image, write_npy
 
 INDEX = "index.txt"
 LAYOUTS = ("TarTanAir", "DyDToF", "DynamicReplica", "folder")
@@ -149,14 +148,11 @@ def _half_floats(path: Path, values: np.ndarray) -> None:
 
 
 def _image(path: Path, image: Image.Image) -> None:
-    """Encode, then write atomically."""
-    data = io.BytesIO()
+    """PNG that is quick to write, or JPEG with its colours in full."""
     if path.suffix == ".png":
-        image.save(data, "PNG", compress_level=3)
+        write_image(path, image, compress_level=3)
     else:
-        image.save(data, "JPEG", quality=JPEG_QUALITY, subsampling=0)
-    with atomic_write(path) as file:
-        file.write(data.getvalue())
+        write_image(path, image, quality=JPEG_QUALITY, subsampling=0)
 
 
 _WRITERS: dict[str, Callable[[SyntheticClip, Path, str, str], None]] = {

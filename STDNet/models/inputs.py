@@ -1,4 +1,4 @@
-"""What every network here that sees depth and RGB checks first: do the shapes belong together? Shapes as in STDNet."""
+"""What every network that sees depth and RGB checks first: do the shapes belong together? Legend in stdnet.py."""
 
 from __future__ import annotations
 
