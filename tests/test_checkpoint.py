@@ -13,7 +13,9 @@ import torch
 import STDNet as package
 from STDNet import InputError, STDNet, STDNetConfig
 from STDNet.checkpoint import (
+    WEIGHTS,
     Checkpoint,
+    checksum,
     from_official,
     load,
     locate,
@@ -192,15 +194,22 @@ def test_an_interrupted_save_leaves_the_old_file(ours: Path, monkeypatch: pytest
 
 def test_command_line_converts_both_ways(ours: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     to, back = tmp_path / "to.pth", tmp_path / "back.pth"
-    main(["--convert", str(ours), "--out", str(to)])
-    main(["--convert", str(to), "--out", str(back), "--scale", "8"])
+    main(["convert", str(ours), "--out", str(to)])
+    main(["convert", str(to), "--out", str(back), "--scale", "8"])
     assert _equal(load(ours), load(back), heads=False)
-    main(["--convert", str(back), "--out", str(to)])
+    main(["convert", str(back), "--out", str(to)])
     assert "conv_guide_init.hg_1.0.weight" in torch.load(to, weights_only=True)
-    main(["--show", str(ours)])
+    main(["show", str(ours)])
     assert "scale 8, 4 channels" in capsys.readouterr().out
-    with pytest.raises(InputError, match="--show"):
-        main([])
+    with pytest.raises(InputError, match="--out is missing"):
+        main(["convert", str(ours)])
+
+
+def test_the_list_shows_every_name(capsys: pytest.CaptureFixture) -> None:
+    main(["list"])
+    lines = capsys.readouterr().out.splitlines()[2:]
+    assert [line.split(" | ")[0].removeprefix("| ") for line in lines] == list(WEIGHTS)
+    assert "| stdnet-s-x8 | x8 | 16 | 2.6 | 81.87 / 19.68 |" in "\n".join(lines)
 
 
 def test_safetensors_hold_the_network_in_half_precision(net: STDNet, tmp_path: Path) -> None:
@@ -221,11 +230,11 @@ def test_safetensors_hold_the_network_in_half_precision(net: STDNet, tmp_path: P
 
 def test_convert_to_safetensors(ours: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.safetensors"
-    main(["--convert", str(ours), "--out", str(out)])
+    main(["convert", str(ours), "--out", str(out)])
     assert read(out).meta == {"max_depth_m": 30.0}
     facts = tmp_path / "facts.json"
     facts.write_text('{"licence": "Apache-2.0"}')
-    main(["--convert", str(ours), "--out", str(out), "--facts", str(facts)])
+    main(["convert", str(ours), "--out", str(out), "--facts", str(facts)])
     assert read(out).meta == {"licence": "Apache-2.0"}
 
 
@@ -233,6 +242,17 @@ def test_a_normaliser_stays_with_the_weights_only_where_it_was_chosen() -> None:
     assert Checkpoint(SMALL, {}, {"max_depth_m": 30.0, "settings": {"max_depth": None}}).max_depth_m is None
     assert Checkpoint(SMALL, {}, {"settings": {"max_depth": 10.0}}).max_depth_m == 10.0
     assert Checkpoint(SMALL, {}).max_depth_m is None
+
+
+def test_the_table_has_every_file_that_ships() -> None:
+    assert sorted(path.stem for path in locate(shipped()[0]).parent.iterdir()) == shipped()
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_the_table_says_what_the_files_say(name: str) -> None:
+    row, found = WEIGHTS[name], read(name)
+    assert row.sha256 == checksum(locate(name)) and row.config == found.config
+    assert row.validation == {key: found.meta["validation"][key] for key in ("rmse_cm", "mae_cm")}
 
 
 @pytest.mark.parametrize("name", shipped())
@@ -245,7 +265,7 @@ def test_weights_that_ship_are_small_and_say_what_they_are(name: str) -> None:
 
 
 def test_an_unknown_name_lists_what_ships() -> None:
-    with pytest.raises(InputError, match="weights that ship"):
+    with pytest.raises(InputError, match="weights by name: stdnet-s-x4"):
         load("stdnet-xxl")
 
 

@@ -6,11 +6,12 @@ import ast
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1] / "STDNet"
-FOUNDATION = {"errors", "files", "command_line"}  # every room may import these
+FOUNDATION = {"errors", "files", "command_line", "weight_file"}  # every room may import these
 ALLOWED = {
     "errors": set(),
     "files": set(),
     "command_line": set(),
+    "weight_file": set(),
     "clip": set(),
     "ops": set(),
     "geometry": set(),
@@ -39,6 +40,8 @@ OWNED = {
     "av": {"datasets", "visualize"},
     "OpenEXR": {"datasets", "super_resolve"},
     "tensorboard": {"training"},
+    "huggingface_hub": {"models"},
+    "gdown": {"checkpoint"},
 }
 
 

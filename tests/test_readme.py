@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from demo import DemoConfig
-from STDNet.checkpoint.__main__ import Options as CheckpointOptions
+from STDNet.checkpoint.__main__ import ConvertOptions, DownloadOptions, ListOptions, ShowOptions
 from STDNet.command_line import parse
 from STDNet.datasets.__main__ import CheckConfig
 from STDNet.datasets.synthetic.__main__ import Options as SyntheticOptions
@@ -30,7 +30,10 @@ CONFIGS = {
     "STDNet.datasets.synthetic": SyntheticOptions,
     "STDNet.simulator": SimulatorOptions,
     "STDNet.datasets": CheckConfig,
-    "STDNet.checkpoint": CheckpointOptions,
+    "STDNet.checkpoint list": ListOptions,
+    "STDNet.checkpoint show": ShowOptions,
+    "STDNet.checkpoint download": DownloadOptions,
+    "STDNet.checkpoint convert": ConvertOptions,
     "STDNet.super_resolve": SuperResolveConfig,
 }
 
@@ -45,7 +48,7 @@ def _commands() -> list[str]:
 
 @pytest.mark.parametrize("command", _commands())
 def test_command(command: str) -> None:
-    words = shlex.split(command)
+    words = shlex.split(re.sub(r"(STDNet\.checkpoint) (\w+)", r"'\1 \2'", command))  # a command with its subcommand
     if words[0] == "make":
         assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), flags=re.M)
         return

@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from STDNet.checkpoint.official import NETWORK_PREFIX, from_official, to_official
-from STDNet.checkpoint.shipped import SUFFIX, locate, read_safetensors, shipped
+from STDNet.checkpoint.table import WEIGHTS, locate
 from STDNet.errors import InputError
 from STDNet.files import atomic_write
 from STDNet.models import STDNet, STDNetConfig
+from STDNet.weight_file import SUFFIX, read_weights, write_weights
 
 FORMAT = "STDNet checkpoint"
 VERSION = 1
@@ -54,8 +55,9 @@ def load(path: Path | str, *, scale: int | None = None, device: torch.device | s
     """Build the network that a file describes, ready for use.
 
     Args:
-        path: A checkpoint of ours, an official `.pth` file, or the name of weights that ship with the package, such
-            as "stdnet-s-x4" (see `shipped`).
+        path: The name of weights, such as "stdnet-s-x4" (`WEIGHTS` has them all); a checkpoint of ours, an official
+            `.pth` file, or a folder of `STDNet.save_pretrained`; or the http(s) address of such a file, which is
+            downloaded once (`#sha256=...` at its end is checked; Google Drive needs gdown).
         scale: Needed for official files, which do not say theirs; must agree with a checkpoint of ours.
         device: Where the network shall live.
 
@@ -63,15 +65,16 @@ def load(path: Path | str, *, scale: int | None = None, device: torch.device | s
         The network in evaluation mode.
 
     Raises:
-        InputError: The file is missing, damaged, not a checkpoint, or of another network or scale.
+        InputError: The file is missing, damaged, not a checkpoint, or of another network or scale; a download failed.
     """
     return build(read(path, scale=scale), source=str(path)).to(device)
 
 
 def build(checkpoint: Checkpoint, *, source: str = "checkpoint") -> STDNet:
-    """The network of a checkpoint, in evaluation mode; `source` names it in messages."""
+    """The network of a checkpoint with its facts, in evaluation mode; `source` names it in messages."""
     net = STDNet(checkpoint.config)
     fill(net, checkpoint.state, source=source)
+    net.meta = dict(checkpoint.meta)
     return net.eval()
 
 
@@ -97,10 +100,9 @@ def read(path: Path | str, *, scale: int | None = None, any_scale: bool = False)
     """
     path, expected_scale = locate(path), None if any_scale else scale
     if not path.is_file():
-        raise InputError(f"{path}: no such checkpoint file; weights that ship: {', '.join(shipped()) or 'none'}")
+        raise InputError(f"{path}: no such checkpoint file; weights by name: {', '.join(WEIGHTS)}")
     if path.suffix == SUFFIX:
-        config, state, meta = read_safetensors(path)
-        return _checked(Checkpoint(config, state, meta), path, expected_scale)
+        return _checked(_read_safetensors(path), path, expected_scale)
     content = _unpickle(path)
     if "format" not in content and "model" not in content:
         return _read_official(path, content, scale)
@@ -115,6 +117,14 @@ def read(path: Path | str, *, scale: int | None = None, any_scale: bool = False)
     except (KeyError, TypeError) as error:
         raise InputError(f"{path}: damaged checkpoint ({type(error).__name__}: {error}); get it again") from None
     return _checked(checkpoint, path, expected_scale)
+
+
+def write_safetensors(
+    path: Path | str, config: STDNetConfig, state: Mapping[str, Tensor], meta: Mapping[str, Any]
+) -> None:
+    """Write the network without its training heads in fp16, with configuration and facts in the header."""
+    halves = {name: value.half() for name, value in state.items() if not name.startswith("heads.")}
+    write_weights(path, dataclasses.asdict(config), halves, meta)
 
 
 def write_official(path: Path | str, state: Mapping[str, Tensor]) -> None:
@@ -157,6 +167,16 @@ def _checked(checkpoint: Checkpoint, path: Path, scale: int | None) -> Checkpoin
         raise InputError(f"{path}: trained for scale {config.scale}, asked for {scale}; give the matching file")
     check_names(checkpoint.state, config, source=str(path))
     return checkpoint
+
+
+def _read_safetensors(path: Path) -> Checkpoint:
+    """Such a file, its weights in fp32."""
+    arguments, state, meta = read_weights(path)
+    try:
+        config = STDNetConfig(**arguments)
+    except TypeError as error:
+        raise InputError(f"{path}: not weights of this project ({error})") from None
+    return Checkpoint(config, {name: value.float() for name, value in state.items()}, meta)
 
 
 def _unpickle(path: Path) -> dict[str, Any]:

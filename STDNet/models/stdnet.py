@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -19,12 +20,14 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from STDNet.errors import InputError
+from STDNet.models.hub import HubMixin
 from STDNet.models.inputs import fit
 from STDNet.models.layers import ConvBlock, Encoder
 from STDNet.models.reconstruction import Reconstruction, blend
 from STDNet.models.regularizer import DifferenceHeads
 from STDNet.models.spatial_difference import SpatialDifference
 from STDNet.models.temporal_difference import PASSES, Pairs, TemporalDifference, temporal_differences
+from STDNet.weight_file import read_weights
 
 GRID = 4  # full-resolution pixels per cell of the network's grid
 DEPTH_GAIN, COLOUR_GAIN = 50.0, 3.0  # of the first kernels at the start, see start_from_differences
@@ -150,7 +153,7 @@ class Stage(nn.Module):
         return StageFeatures(self.features(joint), rgb, weight, sigma)
 
 
-class STDNet(nn.Module):
+class STDNet(HubMixin, nn.Module):
     """Depth video super-resolution by two stages: the first guided by RGB, the second by the first.
 
     Args:
@@ -158,7 +161,13 @@ class STDNet(nn.Module):
         gradient_checkpointing: Recompute activations in the backward pass: less memory, about a third more time.
         deform_backend: Back-end of the deformable convolutions, see `STDNet.ops.deform_conv2d`.
 
-    `heads` (195 parameters at C = 64) serve the training losses alone.
+    Attributes:
+        config: As given.
+        meta: What is known of the weights (`max_depth_m`, data, metrics, licence ...), filled in by whoever loads them;
+            nothing here depends on it.
+        heads: 195 parameters at C = 64, serve the training losses alone.
+
+    `from_pretrained`, `save_pretrained` and `push_to_hub` come from huggingface_hub, see hub.py.
     """
 
     def __init__(
@@ -170,6 +179,7 @@ class STDNet(nn.Module):
     ) -> None:
         super().__init__()
         self.config = config or STDNetConfig()
+        self.meta: dict[str, Any] = {}
         self.gradient_checkpointing = gradient_checkpointing
         channels = self.config.channels
         first = Stage(channels, previous=False, deform_backend=deform_backend)
@@ -208,6 +218,21 @@ class STDNet(nn.Module):
         """[..., H/s, W/s] -> [..., h, w]: repeat every depth pixel s/4 times, so that a x4 problem remains."""
         repeat = self.config.scale // GRID
         return lr.repeat_interleave(repeat, -2).repeat_interleave(repeat, -1) if repeat > 1 else lr
+
+    @classmethod
+    def _from_file(cls, path: Path, **options: Any) -> STDNet:
+        """The network of a safetensors file with our header, in evaluation mode."""
+        arguments, state, meta = read_weights(path)
+        try:
+            net = cls(STDNetConfig(**arguments), **options)
+            absent, unknown = net.load_state_dict(state, strict=False)
+        except (TypeError, RuntimeError) as error:
+            raise InputError(f"{path}: not weights of STDNet ({' '.join(str(error).split())})") from None
+        wrong = [*unknown, *(name for name in absent if not name.startswith("heads."))]
+        if wrong:
+            raise InputError(f"{path}: not weights of STDNet: {len(wrong)} names differ, the first is {wrong[0]!r}")
+        net.meta = meta
+        return net.eval()
 
     def _run(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call `function`, recomputing it in the backward pass where that was asked for."""
