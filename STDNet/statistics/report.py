@@ -21,13 +21,14 @@ from STDNet.visualize.charts import (
     draw_histogram,
 )
 
-WIDTH, HEIGHT = 1200, 470
+WIDTH, HEIGHT = 1200, 520
 LABELS = {"depth": "depth", "difference 1": "$D_t - D_{t+1}$", "difference 2": "$D_t - D_{t+2}$"}
 REGION_COLOURS = (BLUE, VERMILLION)  # the calm region, the long tail
 STEP = f"{100 * EDGE_STEP:.0f} %"
 FOOTNOTE = (
-    f"non-smooth: within {EDGE_RADIUS} pixels of a depth step of more than {STEP}; changing: the truth at a pixel "
-    f"changes by more than {STEP} from frame t to t + k, without warping"
+    f"non-smooth: within {EDGE_RADIUS} pixels of a depth step of more than {STEP} of the depth, smooth: the rest. "
+    f"changing: the truth of a pixel changes\nby more than {STEP} from frame t to frame t + k, without warping, "
+    "still: the rest. Shares of the error are those of the first method."
 )
 
 
@@ -96,7 +97,7 @@ def _plot(sheet: Any, found: LongTail) -> None:
         axes.set_ylim(_floor(found), 1)
         axes.set_xlim(0, _edges_cm(found.bins)[-1])
         axes.set_ylabel(f"share of all pixels, bins of {100 * found.bins.width_m:g} cm")
-        axes.legend(loc="upper right")
+        axes.legend(loc="upper right", handlelength=1.2, borderaxespad=0, labelspacing=0.3)
     _draw_bars(bars, found, methods)
     sheet.supxlabel(FOOTNOTE, x=0.01, ha="left", fontsize=10.5)
 
