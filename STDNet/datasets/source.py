@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from STDNet.command_line import option
-from STDNet.datasets.layout import PROTOCOLS
+from STDNet.datasets.layout import PROTOCOLS, SensorRange
 from STDNet.datasets.synthetic import TEST_SEED, synthetic_videos
 from STDNet.datasets.video import LR_SOURCES, Video, videos
 from STDNet.errors import InputError
@@ -64,6 +64,7 @@ class Source:
             )
         opened = partial(videos, scale=self.scale, max_depth_m=max_depth_m)
         if self.dataset == "sample":
+            opened = partial(opened, sensor=SensorRange())  # the paper's, as in the demo
             return opened("dynamic_replica", SAMPLE, SAMPLE / "index.txt", protocol="metric", lr="simulate")
         if self.list is None and self.dataset != "folder":
             raise InputError(f"--list: name the index file of the {self.dataset} sequences, such as those in data/")

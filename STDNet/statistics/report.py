@@ -97,7 +97,8 @@ def _plot(sheet: Any, found: LongTail) -> None:
         axes.set_ylim(_floor(found), 1)
         axes.set_xlim(0, _edges_cm(found.bins)[-1])
         axes.set_ylabel(f"share of all pixels, bins of {100 * found.bins.width_m:g} cm")
-        axes.legend(loc="upper right", handlelength=1.2, borderaxespad=0, labelspacing=0.3)
+        if axes.get_legend_handles_labels()[0]:  # a single frame has no difference in time
+            axes.legend(loc="upper right", handlelength=1.2, borderaxespad=0, labelspacing=0.3)
     _draw_bars(bars, found, methods)
     sheet.supxlabel(FOOTNOTE, x=0.01, ha="left", fontsize=10.5)
 

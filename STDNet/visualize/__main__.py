@@ -149,7 +149,7 @@ def draw_network(config: Network) -> None:
     depth = out.depth[0, here, 0].float().cpu() * video.max_depth_m
     change = (truth[here, 0] - truth[here + 1, 0]).abs()
     view = FrameView(clip.rgb[here], clip.lr[here, 0], truth[here, 0], depth, change, stages)
-    neighbour = "t + 1" if config.propagation.startswith("backward") or here == 0 else "t - 1"
+    neighbour = "t + 1" if config.propagation.startswith("backward") else "t - 1"
     title = f"{name} at work: {_label(config, video)}, frame t = {t}; offsets of {config.propagation}"
     write_picture(config.out, inside(view, title, neighbour))
 

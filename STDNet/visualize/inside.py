@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from STDNet.errors import InputError
 from STDNet.visualize.charts import draw
 from STDNet.visualize.maps import ERROR_M, percentiles, unknown_as_nan
 
@@ -106,16 +107,21 @@ def stage_views(stages: tuple, alignments: list[Alignment], t: int) -> list[Stag
 
     Returns:
         One view a stage; differences are means over the channels. The shift is that towards the adjacent neighbour.
+
+    Raises:
+        InputError: The pass looks back, and the frame is the first one.
     """
     views = []
     for stage, alignment in zip(stages, alignments, strict=True):
-        neighbour = next(other for current, other in alignment.pairs if current == t and abs(other - t) == 1)
+        neighbours = [other for current, other in alignment.pairs if current == t and abs(other - t) == 1]
+        if not neighbours:
+            raise InputError(f"frame {t} has no neighbour in this pass: choose a later frame, or a backward pass")
         views.append(
             StageView(
                 stage.spatial_difference[0, t].mean(0),
                 stage.temporal_difference[0, t].mean(0),
                 stage.cross_difference[0, t].mean(0),
-                alignment.shift(t, neighbour),
+                alignment.shift(t, neighbours[0]),
                 stage.confidence[0, t, 0],
             )
         )
@@ -179,7 +185,7 @@ def _show(
     shown = axes.imshow(values.numpy(), cmap=cmap, vmin=low, vmax=high, interpolation="nearest")
     axes.set_title(title)
     bar = sheet.colorbar(shown, ax=axes, fraction=0.046, pad=0.02)
-    bar.ax.set_title(unit, fontsize=10, loc="left" if len(unit) < 4 else "center")
+    bar.set_label(unit, fontsize=10.5)
     bar.ax.tick_params(labelsize=10)
     bar.outline.set_visible(False)
 

@@ -156,7 +156,7 @@ def zoomed(clip: Clip, predictions: dict[str, Tensor], views: Sequence[View], la
 
 
 def over_time(clip: Clip, depths: dict[str, Tensor], row: int, label: str = "") -> Image.Image:
-    """One row of a video over time: where it lies in the first frame, and the slices of the truth and of each method.
+    """One row of a video over time: the first frame with the row marked, and the slices of the truth and each method.
 
     Args:
         clip: With ground truth.
@@ -169,9 +169,10 @@ def over_time(clip: Clip, depths: dict[str, Tensor], row: int, label: str = "") 
     width = SHEET // len(lines) - GAP
     low, high = depth_range(clip)
     line = View(0, row, clip.rgb.shape[-1], 1)
+    shown = {name: lines[name] for name in ("ground truth", list(depths)[-1])}
     panels = [
         Panel(f"RGB, first of {len(clip)} frames", _boxed(picture(clip.rgb[0]), [line])),
-        Panel("ground truth", _boxed(colour(unknown_as_nan(clip.gt[0, 0]), low, high), [line])),
+        *(Panel(name, _boxed(colour(unknown_as_nan(maps[0]), low, high), [line])) for name, maps in shown.items()),
     ]
     first = strip("", panels, (low, high), width=width)
     below = slices(lines, row, label=f"row {row} over time: x to the right, one step down a frame", width=width)
