@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PAPER := .venv-paper
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: demo test lint test-paper clean
+.PHONY: demo test lint figures test-paper clean
 
 demo: $(VENV)/ready
 	$(BIN)/python demo.py
@@ -16,6 +16,16 @@ test: $(VENV)/ready lint
 lint: $(VENV)/ready
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# The README's figures that need nothing but what is in git; those of real clips are in benchmarks/quality.md.
+LOGS := benchmarks/logs/stdnet-s-x4
+figures: $(VENV)/ready
+	$(BIN)/python -m STDNet.visualize pipeline --out Figs/pipeline.png
+	$(BIN)/python -m STDNet.visualize comparison --dataset sample --weights stdnet-s-x4 --out Figs/comparison_x4.png
+	$(BIN)/python -m STDNet.visualize slices --dataset sample --weights stdnet-s-x4 --out Figs/slices_x4.png
+	$(BIN)/python -m STDNet.visualize network --dataset sample --weights stdnet-s-x4 --out Figs/network_x4.png
+	$(BIN)/python -m STDNet.visualize curves --runs $(LOGS)/frames.jsonl $(LOGS)/clips.jsonl --out Figs/curves_x4.png
+	$(BIN)/python -m STDNet.statistics --dataset synthetic --weights stdnet-s-x4 --out Figs/long_tail_synthetic_x4.png
 
 $(VENV)/ready: requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -20,7 +20,7 @@ from STDNet.command_line import option, parse, run
 from STDNet.datasets import SensorRange, Video, synthetic, videos
 from STDNet.evaluation import score_videos, table, upsample_bilinear, writer
 from STDNet.files import write_image, write_json
-from STDNet.visualize import Panel, colour, comparison, depth_range, film, picture, slices, stack, strip
+from STDNet.visualize import Panel, busiest_row, colour, comparison, depth_range, film, picture, slices, stack, strip
 
 log = logging.getLogger(__name__)
 SAMPLE = Path("dataset/sample")
@@ -99,7 +99,7 @@ def _draw(path: Path, clip: Clip, bilinear: Tensor, depth: Tensor, label: str) -
     frame = Clip(clip.rgb[t : t + 1], clip.lr[t : t + 1], clip.gt[t : t + 1], name=clip.name)
     made = {"bilinear": bilinear[t][None, None], "STDNet": depth[t][None, None]}
     truth = clip.gt[:, 0]
-    row = int(truth.diff(dim=2).abs().clamp(max=0.5).sum((0, 2)).argmax())
+    row = busiest_row(truth)
     over_time = slices(
         {"ground truth": truth, "bilinear": bilinear, "STDNet": depth}, row, label=f"row {row} over time"
     )

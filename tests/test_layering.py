@@ -23,6 +23,7 @@ ALLOWED = {
     "models": {"ops"},
     "baselines": {"models", "ops"},
     "datasets": {"clip", "simulator"},
+    "statistics": {"metrics", "visualize"},
     "streaming": {"clip", "models"},
     "checkpoint": {"models"},
     "evaluation": {"clip", "datasets", "metrics", "models", "streaming", "checkpoint", "visualize", "distributed"},

@@ -13,6 +13,7 @@ import torch
 from STDNet import checkpoint, distributed
 from STDNet.command_line import option
 from STDNet.datasets import Video, videos
+from STDNet.datasets.source import DEFAULT_ROOTS, SYNTHETIC_CLIPS, SYNTHETIC_FRAMES, SYNTHETIC_SIZE
 from STDNet.datasets.synthetic import TEST_SEED, synthetic_videos
 from STDNet.errors import InputError
 from STDNet.evaluation.prediction import AMP_TYPES
@@ -20,14 +21,6 @@ from STDNet.evaluation.report import mean, table, writer
 from STDNet.evaluation.scoring import VideoScore, score_videos
 from STDNet.files import write_json
 from STDNet.streaming import DELAY
-
-DEFAULT_ROOTS = {
-    "tartanair": Path("dataset/TarTanAir"),
-    "dydtof": Path("dataset/DyDToF"),
-    "dynamic_replica": Path("dataset/DynamicReplica"),
-    "folder": Path("dataset/folder"),
-}
-SYNTHETIC_CLIPS, SYNTHETIC_FRAMES, SYNTHETIC_SIZE = 8, 8, 256
 
 log = logging.getLogger(__name__)
 
