@@ -31,6 +31,7 @@ ALLOWED = {
         *("clip", "datasets", "models", "streaming", "checkpoint", "evaluation"),
         *("visualize", "geometry", "distributed"),
     },
+    "export": {"models", "checkpoint"},
     "training": {"clip", "datasets", "losses", "models", "distributed", "checkpoint", "evaluation"},
 }
 # Packages that only one room knows.
@@ -43,6 +44,8 @@ OWNED = {
     "tensorboard": {"training"},
     "huggingface_hub": {"models"},
     "gdown": {"checkpoint"},
+    "onnx": {"export"},
+    "onnxruntime": {"export"},
 }
 
 

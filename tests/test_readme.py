@@ -15,6 +15,7 @@ from STDNet.datasets.__main__ import CheckConfig
 from STDNet.datasets.synthetic.__main__ import Options as SyntheticOptions
 from STDNet.evaluation import EvaluationConfig
 from STDNet.evaluation.__main__ import AnyDataset
+from STDNet.export import ExportConfig
 from STDNet.simulator.__main__ import Options as SimulatorOptions
 from STDNet.super_resolve import SuperResolveConfig
 from STDNet.training import TrainConfig
@@ -34,6 +35,7 @@ CONFIGS = {
     "STDNet.checkpoint show": ShowOptions,
     "STDNet.checkpoint download": DownloadOptions,
     "STDNet.checkpoint convert": ConvertOptions,
+    "STDNet.export": ExportConfig,
     "STDNet.super_resolve": SuperResolveConfig,
 }
 

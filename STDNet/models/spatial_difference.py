@@ -70,8 +70,9 @@ def spatial_difference(x: Tensor) -> Tensor:
     """
     height, width = x.shape[-2:]
     even = F.pad(x, (0, width % 2, 0, height % 2), mode="replicate") if height % 2 or width % 2 else x
-    low = F.interpolate(even, scale_factor=0.5, mode="bilinear", align_corners=False)
-    up = F.interpolate(low, scale_factor=2.0, mode="bilinear", align_corners=False)
+    # By sizes, not by factors: with factors a traced network holds float arithmetic on its sizes, which export refuses.
+    low = F.interpolate(even, (even.shape[-2] // 2, even.shape[-1] // 2), mode="bilinear", align_corners=False)
+    up = F.interpolate(low, even.shape[-2:], mode="bilinear", align_corners=False)
     return (x - up[..., :height, :width]).abs()
 
 
