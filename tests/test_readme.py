@@ -16,8 +16,10 @@ from STDNet.datasets.synthetic.__main__ import Options as SyntheticOptions
 from STDNet.evaluation import EvaluationConfig
 from STDNet.evaluation.__main__ import AnyDataset
 from STDNet.simulator.__main__ import Options as SimulatorOptions
+from STDNet.statistics.__main__ import Options as StatisticsOptions
 from STDNet.super_resolve import SuperResolveConfig
 from STDNet.training import TrainConfig
+from STDNet.visualize.__main__ import FIGURES
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = {
@@ -31,7 +33,9 @@ CONFIGS = {
     "STDNet.simulator": SimulatorOptions,
     "STDNet.datasets": CheckConfig,
     "STDNet.checkpoint": CheckpointOptions,
+    "STDNet.statistics": StatisticsOptions,
     "STDNet.super_resolve": SuperResolveConfig,
+    **{f"STDNet.visualize {name}": options for name, (options, _) in FIGURES.items()},
 }
 
 
@@ -49,6 +53,9 @@ def test_command(command: str) -> None:
     if words[0] == "make":
         assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), flags=re.M)
         return
+    if "STDNet.visualize" in words:
+        at = words.index("STDNet.visualize")
+        words[at : at + 2] = [" ".join(words[at : at + 2])]  # with the name of the figure
     program = next(word for word in words if word in CONFIGS)
     flags = words[words.index(program) + 1 :]
     if program == "STDNet.super_resolve":
@@ -62,7 +69,7 @@ def test_command(command: str) -> None:
         return
     parse(CONFIGS[program], flags, description="")
     for word in flags:
-        assert not word.startswith("data/") or (ROOT / word).is_file(), word
+        assert not word.startswith(("data/", "benchmarks/")) or (ROOT / word).is_file(), word
 
 
 def test_pictures_are_there() -> None:
