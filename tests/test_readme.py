@@ -17,8 +17,10 @@ from STDNet.evaluation import EvaluationConfig
 from STDNet.evaluation.__main__ import AnyDataset
 from STDNet.export import ExportConfig
 from STDNet.simulator.__main__ import Options as SimulatorOptions
+from STDNet.statistics.__main__ import Options as StatisticsOptions
 from STDNet.super_resolve import SuperResolveConfig
 from STDNet.training import TrainConfig
+from STDNet.visualize.__main__ import FIGURES
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = {
@@ -36,7 +38,9 @@ CONFIGS = {
     "STDNet.checkpoint download": DownloadOptions,
     "STDNet.checkpoint convert": ConvertOptions,
     "STDNet.export": ExportConfig,
+    "STDNet.statistics": StatisticsOptions,
     "STDNet.super_resolve": SuperResolveConfig,
+    **{f"STDNet.visualize {name}": options for name, (options, _) in FIGURES.items()},
 }
 
 
@@ -54,6 +58,9 @@ def test_command(command: str) -> None:
     if words[0] == "make":
         assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), flags=re.M)
         return
+    if "STDNet.visualize" in words:
+        at = words.index("STDNet.visualize")
+        words[at : at + 2] = [" ".join(words[at : at + 2])]  # with the name of the figure
     program = next(word for word in words if word in CONFIGS)
     flags = words[words.index(program) + 1 :]
     if program == "STDNet.super_resolve":
@@ -67,7 +74,7 @@ def test_command(command: str) -> None:
         return
     parse(CONFIGS[program], flags, description="")
     for word in flags:
-        assert not word.startswith("data/") or (ROOT / word).is_file(), word
+        assert not word.startswith(("data/", "benchmarks/")) or (ROOT / word).is_file(), word
 
 
 def test_pictures_are_there() -> None:

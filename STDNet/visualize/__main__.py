@@ -25,7 +25,7 @@ from STDNet.streaming import DELAY
 from STDNet.visualize import View, busiest_row, check_picture_path, over_time, worst_views, write_picture, zoomed
 from STDNet.visualize.curves import curves, read_run
 from STDNet.visualize.diagram import pipeline
-from STDNet.visualize.inside import FrameView, inside, recorded_alignments, stage_views
+from STDNet.visualize.inside import FrameView, against_flow, inside, recorded_alignments, stage_views
 
 DESCRIPTION = """usage: python -m STDNet.visualize FIGURE [flags]; FIGURE is one of
 comparison  one frame: error maps at one scale, boxes enlarged for every method
@@ -150,6 +150,10 @@ def draw_network(config: Network) -> None:
     change = (truth[here, 0] - truth[here + 1, 0]).abs()
     view = FrameView(clip.rgb[here], clip.lr[here, 0], truth[here, 0], depth, change, stages)
     neighbour = "t + 1" if config.propagation.startswith("backward") else "t - 1"
+    if neighbour == "t + 1" and (flow := video.flow(t)) is not None:
+        for number, stage in enumerate(stages, start=1):
+            shift, motion, left = against_flow(stage.shift, flow)
+            print(f"stage {number}, mean in HR pixels: offsets {shift:.2f}, flow {motion:.2f}, not followed {left:.2f}")
     title = f"{name} at work: {_label(config, video)}, frame t = {t}; offsets of {config.propagation}"
     write_picture(config.out, inside(view, title, neighbour))
 

@@ -128,6 +128,23 @@ def stage_views(stages: tuple, alignments: list[Alignment], t: int) -> list[Stag
     return views
 
 
+def against_flow(shift: Tensor, flow: Tensor) -> tuple[float, float, float]:
+    """How much of the motion the offsets follow.
+
+    Args:
+        shift: [2, h, w], right and down, in HR pixels, from frame t to t + 1.
+        flow: [H, W, 2], the true motion in the same pixels; where it is unknown it points out of the frame.
+
+    Returns:
+        Mean lengths in HR pixels, where the flow is known: of the shift, of the flow, and of what is left of the flow
+        once the shift is taken away (0 for perfect alignment). NaN where the flow is known nowhere.
+    """
+    motion = flow[GRID // 2 :: GRID, GRID // 2 :: GRID].permute(2, 0, 1)
+    known = motion.norm(dim=0) < max(flow.shape[:2])
+    lengths = (values.norm(dim=0)[known].mean() for values in (shift, motion, motion - shift))
+    return tuple(float(length) for length in lengths)  # type: ignore[return-value]
+
+
 def inside(view: FrameView, title: str, neighbour: str = "t + 1") -> Image.Image:
     """The figure: the frame above, one row a stage below, every map with its unit and scale.
 
@@ -141,7 +158,7 @@ def inside(view: FrameView, title: str, neighbour: str = "t + 1") -> Image.Image
     """
     height, width = view.rgb.shape[-2:]
     cell = WIDTH / 5
-    tall = round(3 * (0.80 * cell * height / width + 42) + 40)
+    tall = round(3 * (0.70 * cell * height / width + 36) + 36)
     return draw(WIDTH, tall, title, partial(_plot, view=view, neighbour=neighbour))
 
 

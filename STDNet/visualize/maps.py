@@ -70,7 +70,7 @@ def _spread_colours(image: Image.Image) -> Image.Image:
     Chosen from the figure itself, nearly all colours would go to its large areas, and the colour scales have steps.
     """
     pixels = np.asarray(image).reshape(-1, 3)
-    codes = (pixels >> 3).astype(np.int64) @ [1 << 10, 1 << 5, 1]  # five bits a channel are one colour
+    codes = (pixels >> 2).astype(np.int64) @ [1 << 12, 1 << 6, 1]  # six bits a channel are one colour
     _, place, counts = np.unique(codes, return_inverse=True, return_counts=True)
     means = [np.bincount(place, weights=pixels[:, channel]) / counts for channel in range(3)]
     colours = np.stack(means, -1).round().astype(np.uint8)

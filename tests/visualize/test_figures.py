@@ -20,7 +20,7 @@ from STDNet.command_line import run
 from STDNet.visualize import VIRIDIS, View, worst_views, write_picture, zoomed
 from STDNet.visualize.__main__ import main
 from STDNet.visualize.curves import read_run
-from STDNet.visualize.inside import GRID, Alignment, recorded_alignments, stage_views
+from STDNet.visualize.inside import GRID, Alignment, against_flow, recorded_alignments, stage_views
 
 
 @pytest.fixture
@@ -75,6 +75,14 @@ def test_the_shift_is_the_mean_of_the_taps_weighted_by_their_masks() -> None:
     mask[1, 0] = 0.0  # but the first, which does not count
     shift = Alignment([(0, 1), (0, 2)], offset, mask).shift(0, 2)
     assert shift.flatten().tolist() == pytest.approx([2 * GRID, 1 * GRID])
+
+
+def test_offsets_against_the_flow_where_it_is_known() -> None:
+    shift = torch.tensor([3.0, 0.0])[:, None, None].expand(2, 2, 2)
+    flow = torch.tensor([3.0, 4.0]).expand(8, 8, 2).clone()
+    assert against_flow(shift, flow) == pytest.approx((3.0, 5.0, 4.0))
+    flow[:4] = 1e6  # unknown
+    assert against_flow(shift, flow) == pytest.approx((3.0, 5.0, 4.0))
 
 
 def test_the_worst_views_hold_the_error_and_do_not_overlap() -> None:
