@@ -20,7 +20,7 @@ lint: $(VENV)/ready
 $(VENV)/ready: requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[dev,figures,log,video,exr]'
+	$(BIN)/python -m pip install --quiet --editable '.[dev,figures,log,video,exr,app]'
 	touch $@
 
 # The paper's environment (requirements-paper.txt); building mmcv's operators takes about ten minutes.

@@ -29,6 +29,10 @@ ALLOWED = {
         *("clip", "datasets", "models", "streaming", "checkpoint", "evaluation"),
         *("visualize", "geometry", "distributed"),
     },
+    "page": {
+        *("clip", "datasets", "checkpoint", "evaluation", "super_resolve"),
+        *("metrics", "visualize", "geometry", "distributed"),
+    },
     "training": {"clip", "datasets", "losses", "models", "distributed", "checkpoint", "evaluation"},
 }
 # Packages that only one room knows.
@@ -39,6 +43,8 @@ OWNED = {
     "av": {"datasets", "visualize"},
     "OpenEXR": {"datasets", "super_resolve"},
     "tensorboard": {"training"},
+    "starlette": {"page"},
+    "uvicorn": {"page"},
 }
 
 

@@ -15,12 +15,14 @@ from STDNet.datasets.__main__ import CheckConfig
 from STDNet.datasets.synthetic.__main__ import Options as SyntheticOptions
 from STDNet.evaluation import EvaluationConfig
 from STDNet.evaluation.__main__ import AnyDataset
+from STDNet.page.config import PageConfig
 from STDNet.simulator.__main__ import Options as SimulatorOptions
 from STDNet.super_resolve import SuperResolveConfig
 from STDNet.training import TrainConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = {
+    "app.py": PageConfig,
     "demo.py": DemoConfig,
     "train.py": TrainConfig,
     "test_TarTanAir.py": EvaluationConfig,
