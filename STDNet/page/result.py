@@ -45,7 +45,7 @@ class Result:
         folder: Of the run: result/ is what super_resolve wrote, view/ what else the page shows.
         names: Of the frames.
         grid: The sizes.
-        span_m: 1st and 99th percentile of the measured depth, the ends of the colour scale.
+        span_m: 1st and 95th percentile of the measured depth: a view through a window takes no colours away.
         camera: Of the output's pixels.
         camera_known: False where the field of view is a guess.
         scores: Method -> metrics in cm; empty where there is no ground truth.
@@ -172,7 +172,7 @@ def collect(
             _add(sums, before, now, flow(t - 1) if flow and t else None)
             before = now
     values = np.concatenate(measured)
-    low, high = np.percentile(values, [1, 99]) if values.size else (0.0, 1.0)
+    low, high = np.percentile(values, [1, 95]) if values.size else (0.0, 1.0)
     intrinsics, camera_known = _intrinsics(camera or capture.camera(0), grid)
     scores = {method: total.metrics() for method, total in sums.items()}
     names = tuple(frame.name for frame in capture.frames)

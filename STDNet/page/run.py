@@ -121,7 +121,7 @@ def _watch(report: Report, frames: int, before: float) -> Callable[[], None]:
             done = max(0, steps - early) / max(1, 2 * frames - early)
             report("super-resolving", before + (NETWORK - before) * done)
         else:
-            report("drawing the film", NETWORK + 0.05 * (steps / frames - 2))
+            report("drawing the film", min(0.95, NETWORK + 0.05 * (steps / frames - 2)))
 
     return watch
 

@@ -180,7 +180,7 @@ class _Endpoints:
         frames, capture = asked.get("frames"), session.capture if asked.get("source") == "capture" else None
         if weights is None:
             raise InputError("choose one of the weights that are offered")
-        if not isinstance(frames, int) or not 1 <= frames <= self.config.max_frames:
+        if type(frames) is not int or not 1 <= frames <= self.config.max_frames:
             raise InputError(f"the number of frames must be 1 to {self.config.max_frames}")
         if asked.get("source") == "capture" and capture is None:
             raise InputError("upload a capture first")

@@ -21,6 +21,7 @@ from STDNet.page.unpack import Limits, unpack
 
 log = logging.getLogger(__name__)
 IDLE_S = 3600.0  # a page says that it is open every minute; a closed laptop gets its result back within the hour
+SILENT_S = 180.0  # of a page that misses its minute: it makes room for a new one
 SWEEP_S = 60.0
 OVER = ("done", "failed", "cancelled")
 
@@ -110,6 +111,8 @@ class Sessions:
 
     def start(self) -> str:
         """A new session; its name, which only its page knows."""
+        if len(self._open) >= self.most:
+            self._end_silent(SILENT_S)
         with self._changed:
             if len(self._open) >= self.most:
                 raise InputError(f"{self.most} pages are open already; close one of them and load this page again")
@@ -231,9 +234,12 @@ class Sessions:
         """End sessions whose page has not been heard of for long."""
         while True:
             time.sleep(SWEEP_S)
-            for name, session in list(self._open.items()):
-                if time.monotonic() - session.seen > IDLE_S and not session.busy:
-                    self.end(name)
+            self._end_silent(IDLE_S)
+
+    def _end_silent(self, seconds: float) -> None:
+        for name, session in list(self._open.items()):
+            if time.monotonic() - session.seen > seconds and not session.busy:
+                self.end(name)
 
 
 def status(sessions: Sessions, job: Job) -> dict[str, Any]:

@@ -205,7 +205,7 @@ function slices() {
   $("slices").replaceChildren(...kinds.map(kind => {
     const figure = document.createElement("figure"), box = document.createElement("div");
     const caption = document.createElement("figcaption"), image = new Image();
-    caption.textContent = NAMES[kind];
+    caption.textContent = NAMES[kind] + (kind.startsWith("error") ? `, 0 to ${facts.colours.error_m} m` : "");
     image.alt = `${NAMES[kind]}: one row over time`;
     image.dataset.kind = kind;
     box.append(image, document.createElement("i"));
