@@ -108,7 +108,7 @@ def main() -> None:
         middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
         opened.mouse.move(*middle)
         opened.mouse.down()
-        opened.mouse.move(middle[0] + 45, middle[1] + 30, steps=4)
+        opened.mouse.move(middle[0] + 20, middle[1] + 12, steps=4)
         opened.mouse.up()
         opened.wait_for_timeout(1000)
         picture = Image.open(io.BytesIO(opened.screenshot(full_page=True))).convert("RGB")

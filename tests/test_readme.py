@@ -51,6 +51,13 @@ def test_command(command: str) -> None:
     if words[0] == "make":
         assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), flags=re.M)
         return
+    if words[0] == "pip":
+        extras, known = re.search(r"\[(.*)]", words[-1]), (ROOT / "pyproject.toml").read_text()
+        assert extras and all(f"\n{name} = [" in known for name in extras[1].split(","))
+        return
+    if words[1].startswith("tests/"):
+        assert (ROOT / words[1]).is_file() and words[1] in (ROOT / words[1]).read_text()  # it says its command itself
+        return
     program = next(word for word in words if word in CONFIGS)
     flags = words[words.index(program) + 1 :]
     if program == "STDNet.super_resolve":

@@ -153,8 +153,9 @@ function show(run) {
 function legend(id, colours, low, high) {
   const box = $(id);
   box.querySelector("i").style.background = `linear-gradient(to right, ${colours.map(c => `#${c}`).join(", ")})`;
-  box.querySelector(".low").textContent = `${low.toFixed(2)} m`;
-  box.querySelector(".high").textContent = `${high.toFixed(2)} m`;
+  // What lies beyond an end has its colour.
+  box.querySelector(".low").textContent = `${low ? "\u2264 " : ""}${low.toFixed(2)} m`;
+  box.querySelector(".high").textContent = `\u2265 ${high.toFixed(2)} m`;
 }
 
 function picture(kind, t) {
