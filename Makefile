@@ -30,7 +30,7 @@ figures: $(VENV)/ready
 $(VENV)/ready: requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[dev,figures,log,video,exr,hub,drive,export]'
+	$(BIN)/python -m pip install --quiet --editable '.[dev,figures,log,video,exr,hub,drive,export,app]'
 	touch $@
 
 # The paper's environment (requirements-paper.txt); building mmcv's operators takes about ten minutes.

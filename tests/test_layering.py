@@ -32,6 +32,10 @@ ALLOWED = {
         *("visualize", "geometry", "distributed"),
     },
     "export": {"models", "checkpoint"},
+    "page": {
+        *("clip", "datasets", "checkpoint", "evaluation", "super_resolve"),
+        *("metrics", "visualize", "geometry", "distributed"),
+    },
     "training": {"clip", "datasets", "losses", "models", "distributed", "checkpoint", "evaluation"},
 }
 # Packages that only one room knows.
@@ -46,6 +50,8 @@ OWNED = {
     "gdown": {"checkpoint"},
     "onnx": {"export"},
     "onnxruntime": {"export"},
+    "starlette": {"page"},
+    "uvicorn": {"page"},
 }
 
 

@@ -16,6 +16,7 @@ from STDNet.datasets.synthetic.__main__ import Options as SyntheticOptions
 from STDNet.evaluation import EvaluationConfig
 from STDNet.evaluation.__main__ import AnyDataset
 from STDNet.export import ExportConfig
+from STDNet.page.config import PageConfig
 from STDNet.simulator.__main__ import Options as SimulatorOptions
 from STDNet.statistics.__main__ import Options as StatisticsOptions
 from STDNet.super_resolve import SuperResolveConfig
@@ -24,6 +25,7 @@ from STDNet.visualize.__main__ import FIGURES
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = {
+    "app.py": PageConfig,
     "demo.py": DemoConfig,
     "train.py": TrainConfig,
     "test_TarTanAir.py": EvaluationConfig,
@@ -61,6 +63,13 @@ def test_command(command: str) -> None:
     if "STDNet.visualize" in words:
         at = words.index("STDNet.visualize")
         words[at : at + 2] = [" ".join(words[at : at + 2])]  # with the name of the figure
+    if words[0] == "pip":
+        extras, known = re.search(r"\[(.*)]", words[-1]), (ROOT / "pyproject.toml").read_text()
+        assert extras and all(f"\n{name} = [" in known for name in extras[1].split(","))
+        return
+    if words[1].startswith("tests/"):
+        assert (ROOT / words[1]).is_file() and words[1] in (ROOT / words[1]).read_text()  # it says its command itself
+        return
     program = next(word for word in words if word in CONFIGS)
     flags = words[words.index(program) + 1 :]
     if program == "STDNet.super_resolve":

@@ -100,7 +100,7 @@ def read_image(path: Path, kind: str = "RGB") -> np.ndarray:
                 return np.asarray(image).astype(np.uint16)
     except FileNotFoundError:
         raise missing(path) from None
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(f"{path}: not a whole picture ({error}); copy it again") from None
     raise InputError(f"{path}: a picture of mode {mode}; expected {'8-bit RGB' if kind == 'RGB' else '16-bit grey'}")
 
@@ -116,7 +116,7 @@ def image_size(path: Path) -> tuple[int, int]:
             return image.height, image.width
     except FileNotFoundError:
         raise missing(path) from None
-    except (OSError, SyntaxError) as error:
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise InputError(f"{path}: not a picture ({error}); copy it again") from None
 
 

@@ -29,6 +29,7 @@ class SuperResolveConfig:
     max_depth: float | None = option(
         None, "metres that the network sees as 1 (None: what --max_depth was in training, else 30)"
     )
+    frames: int | None = option(None, "only so many frames, from the first one on (None: all)")
     min_confidence: int = option(1, "depth of lower confidence (0 low, 1 medium, 2 high) is a hole", choices=(0, 1, 2))
     downsample_depth: int = option(1, "first take blocks of N x N depth pixels as one, for depth as fine as RGB")
     save: tuple[str, ...] = option(("npy", "png"), "depth files: npy (metres), png (16-bit, mm), exr (metres)")
@@ -46,7 +47,7 @@ class SuperResolveConfig:
             raise InputError("CAPTURE: name the folder of a capture")
         if self.out is None:
             raise InputError("--out: name the folder of the results")
-        for flag in ("max_depth", "focal", "frames_per_s", "scale"):
+        for flag in ("max_depth", "focal", "frames_per_s", "scale", "frames"):
             value = getattr(self, flag)
             if value is not None and not 0 < value < float("inf"):
                 raise InputError(f"--{flag} must be positive, got {value}")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -45,7 +46,7 @@ def super_resolve(capture: Path | str, out: Path | str, **options: Any) -> dict[
         out: The folder of the results: depth_m/*.npy (metres), depth_mm/*.png (16 bit), valid/*.png (255 where the
             sensor measured, 0 where a hole was filled), preview.mp4, slices.png, ply/*.ply and summary.json.
         options: The other fields of `SuperResolveConfig`: format, weights, scale, max_depth, min_confidence,
-            downsample_depth, save, preview, ply, focal, frames_per_s, device, amp.
+            frames, downsample_depth, save, preview, ply, focal, frames_per_s, device, amp.
 
     Returns:
         What summary.json holds: frames, seconds, depth range, share of invalid pixels, depth beyond max_depth, units.
@@ -58,10 +59,15 @@ def super_resolve(capture: Path | str, out: Path | str, **options: Any) -> dict[
     return run_config(SuperResolveConfig(capture=Path(capture), out=Path(out), **options))
 
 
-def run_config(config: SuperResolveConfig) -> dict[str, Any]:
-    """What `super_resolve` does, of checked flags."""
+def run_config(config: SuperResolveConfig, watch: Callable[[], None] = lambda: None) -> dict[str, Any]:
+    """What `super_resolve` does, of checked flags.
+
+    `watch` is called whenever a frame was read for the network, written, or read for the report: three times a frame.
+    An exception that it raises stops the run, which can be gone on with later.
+    """
     assert config.capture is not None and config.out is not None
     capture = open_capture(config.capture, config.format)
+    capture = dataclasses.replace(capture, frames=capture.frames[: config.frames])
     log.info("%s: %s capture of %d frames", capture.folder, capture.format, len(capture.frames))
     if capture.left_out:
         log.warning("%s: %d frames have no partner and are left out", capture.folder, capture.left_out)
@@ -69,13 +75,15 @@ def run_config(config: SuperResolveConfig) -> dict[str, Any]:
     name, weights, grid = _weights_and_grid(config, capture)
     log.info("%s", grid.described())
     max_depth_m = config.max_depth or weights.max_depth_m or DEFAULT_MAX_DEPTH_M
-    frames = CaptureFrames(capture, grid, max_depth_m=max_depth_m, min_confidence=config.min_confidence)
+    frames = CaptureFrames(
+        capture, grid, max_depth_m=max_depth_m, min_confidence=config.min_confidence, watch=watch
+    )
     device = distributed.choose_device(config.device)
     output = Output(config.out, config.save)
     settings = _settings(frames, name, config.amp)
     output.claim(settings)
     model = checkpoint.build(weights, source=name).to(device)
-    effort = _complete(model, frames, output, device, config.amp)
+    effort = _complete(model, frames, output, device, config.amp, watch)
     numbers = report(frames, output, config, cameras)
     units = {path: unit for path, unit in UNITS.items() if (output.folder / path).parent.is_dir()}
     left_out = {"frames_left_out": capture.left_out}
@@ -86,7 +94,7 @@ def run_config(config: SuperResolveConfig) -> dict[str, Any]:
 
 
 def _complete(
-    model: STDNet, frames: CaptureFrames, output: Output, device: torch.device, amp: str
+    model: STDNet, frames: CaptureFrames, output: Output, device: torch.device, amp: str, watch: Callable[[], None]
 ) -> dict[str, float | int | None]:
     """Write the frames that are not there yet; how many were, and how long the others took."""
     missing = output.unfinished([frame.name for frame in frames.capture.frames])
@@ -98,6 +106,7 @@ def _complete(
         assert clip.valid is not None
         output.write(clip.name, depth_m[0, 0].float().cpu(), clip.valid[0, 0])
         network_seconds += seconds
+        watch()
     seconds = time.perf_counter() - started
     return {
         "frames_kept": kept,
