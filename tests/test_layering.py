@@ -35,6 +35,7 @@ ALLOWED = {
 OWNED = {
     "torchvision": {"ops"},
     "mmcv": {"ops"},
+    "triton": {"ops"},
     "matplotlib": {"visualize"},
     "av": {"datasets", "visualize"},
     "OpenEXR": {"datasets", "super_resolve"},
