@@ -38,7 +38,8 @@ def deform_conv2d(
             ones.)
 
     Returns:
-        [N, O, H, W] in the type of `x`. Under autocast nothing inside is cast: the sampling positions stay in fp32.
+        [N, O, H, W] in the type and the memory format of `x`. Under autocast nothing inside is cast: the
+        sampling positions stay in fp32.
 
     Raises:
         ValueError: Shapes that do not belong together, or a backend that is unknown or not installed.
@@ -51,7 +52,9 @@ def deform_conv2d(
     # Some versions of torch know no autocast on other devices, not even to switch it off.
     known = x.device.type in ("cpu", "cuda")
     with torch.autocast(x.device.type, enabled=False) if known else contextlib.nullcontext():
-        return BACKENDS[backend](x, offset, mask, weight, bias)
+        out = BACKENDS[backend](x, offset, mask, weight, bias)
+    channels_last = not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
+    return out.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
 
 
 def available_backends(device: torch.device | str = "cpu") -> list[str]:
@@ -167,7 +170,7 @@ def _gather(x: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, bias
     out = torch.cat(made, 1)
     if bias is not None:
         out = out + bias.to(x.dtype)
-    return out.reshape(n, height, width, out_channels).permute(0, 3, 1, 2).contiguous()
+    return out.reshape(n, height, width, out_channels).permute(0, 3, 1, 2)
 
 
 def _product(a: Tensor, b: Tensor) -> Tensor:

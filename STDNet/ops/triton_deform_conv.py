@@ -14,19 +14,23 @@ import triton
 from torch import Tensor
 from triton import language as tl
 
-from STDNet.ops.triton_kernels import forward_kernel, sample_gradient_kernel, weight_gradient_kernel
+from STDNet.ops.triton_gradients import sample_gradient_kernel, weight_gradient_kernel
+from STDNet.ops.triton_kernels import forward_kernel
 
 
 class Tiles(NamedTuple):
     """How the work is cut: pixels and most channels of a tile, warps and pipeline stages of a program."""
 
-    pixels: int = 64
-    channels: int = 64
-    warps: int = 4
-    stages: int = 2
+    pixels: int
+    channels: int
+    warps: int
+    stages: int
 
 
-TILES = Tiles()
+# By the bytes of a number. Compiled for sm_90 at 64 channels these keep all in registers (TF32 spills 8 bytes), take
+# 104 KiB of shared memory at most, and half precision becomes wgmma. Which are fastest is to be measured:
+# benchmarks/deform_conv.py --tune.
+TILES = {2: Tiles(64, 64, 8, 2), 4: Tiles(32, 32, 4, 2), 8: Tiles(16, 16, 4, 1)}
 SPLITS = 256  # programs, if there are tiles enough, that share the sum over all pixels of the weights' gradient
 INTERPRETED = not isinstance(forward_kernel, triton.runtime.JITFunction)
 _TYPES = {
@@ -73,7 +77,7 @@ def _operator(x: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, bi
         HAS_MASK=mask is not None,
         HAS_BIAS=bias is not None,
         STORED=_TYPES[x.dtype],
-        **_launch(),
+        **_launch(x.dtype),
     )
     return out
 
@@ -114,7 +118,7 @@ def _backward_operator(
     sample_gradient_kernel[(tiles, planes)](
         *(gradient, rows, offset, *_given(mask, x), kernel, of_x, of_offset, of_mask, height, width),
         **shape,
-        **_launch(),
+        **_launch(x.dtype),
     )
     taps = weight.shape[2] * weight.shape[3]
     blocks = triton.cdiv(channels // shape["BLOCKS"], shape["IN"]) * triton.cdiv(
@@ -126,7 +130,7 @@ def _backward_operator(
         *(gradient, rows, offset, *_given(mask, x), partial, n, height, width),
         **shape,
         STORED=_TYPES[x.dtype],
-        **_launch(),
+        **_launch(x.dtype),
     )
     of_weight = partial.sum(0).permute(2, 1, 0).reshape(weight.shape)
     return (
@@ -170,7 +174,7 @@ def _constants(x: Tensor, offset: Tensor, weight: Tensor) -> dict[str, Any]:
     out_channels, in_channels, kernel_height, kernel_width = weight.shape
     channels = x.shape[1]
     groups, offset_groups = channels // in_channels, offset.shape[1] // (2 * kernel_height * kernel_width)
-    blocks = math.lcm(groups, offset_groups)
+    blocks, tiles = math.lcm(groups, offset_groups), _tiles(x.dtype)
     tf32 = x.dtype == torch.float32 and torch.get_float32_matmul_precision() != "highest"
     # The interpreter multiplies no bf16; there the operands are rounded to it and multiplied in fp32.
     factors = torch.float32 if INTERPRETED and x.dtype == torch.bfloat16 else x.dtype
@@ -182,22 +186,27 @@ def _constants(x: Tensor, offset: Tensor, weight: Tensor) -> dict[str, Any]:
         "GROUPS": groups,
         "OFFSET_GROUPS": offset_groups,
         "BLOCKS": blocks,
-        "PIXELS": TILES.pixels,
-        "IN": _tile(channels // blocks),
-        "OUT": _tile(out_channels // groups),
+        "PIXELS": tiles.pixels,
+        "IN": _tile(channels // blocks, tiles),
+        "OUT": _tile(out_channels // groups, tiles),
         "EXACT": tl.float64 if x.dtype == torch.float64 else tl.float32,
         "FACTORS": _TYPES[factors],
         "PRECISION": "tf32" if tf32 else "ieee",
     }
 
 
-def _tile(channels: int) -> int:
+def _tiles(dtype: torch.dtype) -> Tiles:
+    return TILES[dtype.itemsize]
+
+
+def _tile(channels: int, tiles: Tiles) -> int:
     """Channels of a tile: a power of two from 16, the least that tensor cores multiply, to the largest allowed."""
-    return max(16, min(TILES.channels, triton.next_power_of_2(channels)))
+    return max(16, min(tiles.channels, triton.next_power_of_2(channels)))
 
 
-def _launch() -> dict[str, int]:
-    return {"num_warps": TILES.warps, "num_stages": TILES.stages}
+def _launch(dtype: torch.dtype) -> dict[str, int]:
+    tiles = _tiles(dtype)
+    return {"num_warps": tiles.warps, "num_stages": tiles.stages}
 
 
 def _channels_last(x: Tensor) -> Tensor:

@@ -77,7 +77,7 @@ class TrainConfig:
     deform_conv: str = option(
         "auto",
         "back-end of the deformable convolutions; auto: gather on a CPU (four times faster), else torchvision",
-        choices=("auto", "torchvision", "gather", "plain", "mmcv"),
+        choices=("auto", "torchvision", "gather", "plain", "mmcv", "triton"),
     )
     gradient_checkpointing: bool = option(False, "recompute activations: less memory, more time")
     device: str = option("auto", "auto, cpu, cuda, cuda:N or mps")
