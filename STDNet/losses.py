@@ -74,9 +74,7 @@ def spatial_difference_loss(
     return _mean(((weight - minimum + 1) * error).abs(), valid)
 
 
-def temporal_difference_loss(
-    difference: Tensor, target: Tensor, distance: int, valid: Tensor | None = None
-) -> Tensor:
+def temporal_difference_loss(difference: Tensor, target: Tensor, distance: int, valid: Tensor | None = None) -> Tensor:
     """L1 between a predicted temporal difference and that of the ground truth.
 
     Args:

@@ -42,6 +42,7 @@ ALLOWED = {
 OWNED = {
     "torchvision": {"ops"},
     "mmcv": {"ops"},
+    "triton": {"ops"},
     "matplotlib": {"visualize"},
     "av": {"datasets", "visualize"},
     "OpenEXR": {"datasets", "super_resolve"},

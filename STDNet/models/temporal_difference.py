@@ -42,7 +42,25 @@ class Pairs(NamedTuple):
 
 def temporal_differences(features: Tensor, pairs: Pairs) -> Tensor:
     """[B, T, C, h, w] -> [B, P, C, h, w]: phi = |S_t - S_t+1| for the adjacent pairs, then phi-hat = |S_t - S_t+2|."""
-    return (features[:, pairs.earlier] - features[:, pairs.later]).abs()
+    return (take(features, pairs.earlier) - take(features, pairs.later)).abs()
+
+
+def take(features: Tensor, frames: list[int]) -> Tensor:
+    """[B, T, C, h, w] -> [B, len(frames), C, h, w], in slices: a list as an index is copied to the GPU at every call.
+
+    A CUDA graph cannot hold such a copy. Channels that come last in memory stay last.
+    """
+    if features.stride(2) != 1:
+        return torch.cat([features[:, run] for run in runs(frames)], 1)
+    rows = features.movedim(2, -1)
+    return torch.cat([rows[:, run] for run in runs(frames)], 1).movedim(-1, 2)
+
+
+def runs(frames: list[int]) -> list[slice]:
+    """[0, 1, 2, 0, 1] -> [0:3, 0:2]; no frames are one empty run."""
+    starts = [i for i, t in enumerate(frames) if i == 0 or t != frames[i - 1] + 1]
+    ends = [*starts[1:], len(frames)]
+    return [slice(frames[a], frames[b - 1] + 1) for a, b in zip(starts, ends, strict=False)] or [slice(0, 0)]
 
 
 class TemporalDifference(nn.Module):
@@ -99,14 +117,19 @@ class TemporalDifference(nn.Module):
         out = features[:, targets.start : targets.stop].clone()
         if not chosen:
             return out
-        current = features[:, currents].flatten(0, 1)
-        offset, mask = self.offsets(current, differences[:, chosen].flatten(0, 1))
-        depth, guide = self.align(features[:, neighbours].flatten(0, 1), rgb[:, neighbours].flatten(0, 1), offset, mask)
-        guide = guide * weight[:, currents].flatten(0, 1)
+        current, depth = (take(features, frames).flatten(0, 1) for frames in (currents, neighbours))
+        offset, mask = self.offsets(current, take(differences, chosen).flatten(0, 1))
+        depth, guide = self.align(depth, take(rgb, neighbours).flatten(0, 1), offset, mask)
+        guide = guide * take(weight, currents).flatten(0, 1)
         fused = self.fusion_conv(self.fusion(torch.cat((current, depth, guide), 1)))
         fused = fused.unflatten(0, (-1, len(chosen))).to(out.dtype)
-        met = torch.tensor([t - targets.start for t in currents], device=out.device)
-        return out.index_fill(1, met, 0).index_add(1, met, fused)
+        # First what the adjacent neighbours make of their frames, then, added, what the cross neighbours do.
+        adjacent, *cross = runs(currents)
+        start, count = targets.start, adjacent.stop - adjacent.start
+        out[:, adjacent.start - start : adjacent.stop - start] = fused[:, :count]
+        for frames in cross:
+            out[:, frames.start - start : frames.stop - start] += fused[:, count:]
+        return out
 
     def offsets(self, current: Tensor, difference: Tensor) -> tuple[Tensor, Tensor]:
         """Where to sample: offsets [N, 18, h, w] in grid cells and masks [N, 9, h, w] in 0..1."""

@@ -93,7 +93,8 @@ class Training:
         if config.init is not None:
             start = checkpoint.read(config.init, scale=config.scale, any_scale=True)
             checkpoint.fill(net, start.state, source=str(config.init))
-        self.net = net.to(device)
+        layout = torch.channels_last if config.channels_last else torch.contiguous_format
+        self.net = net.to(device, memory_format=layout)
         self.optimizer = torch.optim.Adam(net.parameters(), lr=config.lr)
         # fp16 gradients underflow without it; for the other types it passes everything through.
         self.scaler = _grad_scaler(enabled=config.amp == "fp16")
