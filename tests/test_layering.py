@@ -22,14 +22,17 @@ ALLOWED = {
     "models": {"ops"},
     "baselines": {"models", "ops"},
     "datasets": {"clip", "simulator"},
+    "systems": {"models", "baselines"},
     "streaming": {"clip", "models"},
-    "checkpoint": {"models"},
-    "evaluation": {"clip", "datasets", "metrics", "models", "streaming", "checkpoint", "visualize", "distributed"},
+    "checkpoint": {"models", "systems"},
+    "evaluation": {
+        *("clip", "datasets", "metrics", "models", "systems", "streaming", "checkpoint", "visualize", "distributed"),
+    },
     "super_resolve": {
-        *("clip", "datasets", "models", "streaming", "checkpoint", "evaluation"),
+        *("clip", "datasets", "models", "systems", "checkpoint", "evaluation"),
         *("visualize", "geometry", "distributed"),
     },
-    "training": {"clip", "datasets", "losses", "models", "distributed", "checkpoint", "evaluation"},
+    "training": {"clip", "datasets", "losses", "models", "systems", "distributed", "checkpoint", "evaluation"},
 }
 # Packages that only one room knows.
 OWNED = {

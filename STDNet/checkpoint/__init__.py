@@ -2,7 +2,7 @@
 
 from STDNet.checkpoint.official import from_official, official_names, to_official
 from STDNet.checkpoint.shipped import locate, shipped, write_safetensors
-from STDNet.checkpoint.store import Checkpoint, build, check_names, fill, load, read, save, write_official
+from STDNet.checkpoint.store import Checkpoint, build, check_names, fill, load, of_model, read, save, write_official
 
 __all__ = [
     "Checkpoint",
@@ -12,6 +12,7 @@ __all__ = [
     "from_official",
     "load",
     "locate",
+    "of_model",
     "official_names",
     "read",
     "save",

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from STDNet.errors import InputError
 from STDNet.files import atomic_write
-from STDNet.models import STDNetConfig
+from STDNet.systems import SystemConfig, from_plain
 
 FOLDER = Path(__file__).resolve().parents[1] / "weights"
 SUFFIX = ".safetensors"
@@ -33,7 +33,7 @@ def locate(name_or_path: Path | str) -> Path:
 
 
 def write_safetensors(
-    path: Path | str, config: STDNetConfig, state: Mapping[str, Tensor], meta: Mapping[str, Any]
+    path: Path | str, config: SystemConfig, state: Mapping[str, Tensor], meta: Mapping[str, Any]
 ) -> None:
     """Write the network without its training heads in fp16, with configuration and facts in the header."""
     halves = {name: value.half().contiguous() for name, value in state.items() if not name.startswith("heads.")}
@@ -43,7 +43,7 @@ def write_safetensors(
         file.write(content)
 
 
-def read_safetensors(path: Path) -> tuple[STDNetConfig, dict[str, Tensor], dict[str, Any]]:
+def read_safetensors(path: Path) -> tuple[SystemConfig, dict[str, Tensor], dict[str, Any]]:
     """Configuration, weights in fp32, and facts of such a file.
 
     Raises:
@@ -53,6 +53,6 @@ def read_safetensors(path: Path) -> tuple[STDNetConfig, dict[str, Tensor], dict[
         with safe_open(str(path), framework="pt") as file:
             header = file.metadata() or {}
             state = {name: file.get_tensor(name).to(torch.float32) for name in file.keys()}  # noqa: SIM118
-        return STDNetConfig(**json.loads(header["config"])), state, json.loads(header["meta"])
+        return from_plain(json.loads(header["config"])), state, json.loads(header["meta"])
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: not weights of this project ({type(error).__name__}: {error})") from None

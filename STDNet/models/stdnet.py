@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,8 @@ from STDNet.models.layers import ConvBlock, Encoder
 from STDNet.models.reconstruction import Reconstruction, blend
 from STDNet.models.regularizer import DifferenceHeads
 from STDNet.models.spatial_difference import SpatialDifference
-from STDNet.models.temporal_difference import PASSES, Pairs, TemporalDifference, temporal_differences
+from STDNet.models.temporal_difference import DISTANCES, PASSES, Pairs, TemporalDifference, temporal_differences
+from STDNet.models.video_model import DepthVideoModel
 
 GRID = 4  # full-resolution pixels per cell of the network's grid
 DEPTH_GAIN, COLOUR_GAIN = 50.0, 3.0  # of the first kernels at the start, see start_from_differences
@@ -43,6 +44,8 @@ class STDNetConfig:
         scale: RGB pixels per depth pixel along each axis: 4, 8, 16 or another multiple of 4.
         channels: Width C of the features; 64 in the paper (19.917 M parameters).
     """
+
+    name: ClassVar[str] = "stdnet"
 
     scale: int = 4
     channels: int = 64
@@ -150,7 +153,7 @@ class Stage(nn.Module):
         return StageFeatures(self.features(joint), rgb, weight, sigma)
 
 
-class STDNet(nn.Module):
+class STDNet(DepthVideoModel):
     """Depth video super-resolution by two stages: the first guided by RGB, the second by the first.
 
     Args:
@@ -160,6 +163,10 @@ class STDNet(nn.Module):
 
     `heads` (195 parameters at C = 64) serve the training losses alone.
     """
+
+    config: STDNetConfig
+    # Two backward passes a stage look ahead, two forward passes back.
+    reach = 4 * max(DISTANCES)
 
     def __init__(
         self,

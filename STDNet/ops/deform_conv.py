@@ -217,4 +217,3 @@ def _mmcv_operator():  # noqa: ANN202  (an operator of a package that is rarely 
 
 
 BACKENDS = {"plain": _plain, "gather": _gather, "torchvision": _torchvision, "mmcv": _mmcv}
-
