@@ -85,7 +85,8 @@ def temporal_difference_loss(difference: Tensor, target: Tensor, distance: int, 
         valid: [B, T, 1, H, W], bool; a pixel counts where it is valid in both frames. None takes all.
 
     Returns:
-        Mean of |difference - |target_t - target_t+distance||; zero for clips of at most `distance` frames.
+        Mean of |difference - |target_t - target_t+distance||; zero for clips of at most `distance` frames, and where a
+        network without these differences gives none.
     """
     if difference.shape[1] == 0:
         return _exact(difference).sum()
@@ -112,8 +113,8 @@ def training_loss(
         heads: The network's difference heads: modules `spatial`, `adjacent`, `cross`, from [B, T, C, h, w] to
             [B, T, 1, 4h, 4w].
         valid: [B, T, 1, H, W], bool; the losses count these pixels alone. None takes all.
-        alpha_spatial: Weight of the spatial difference loss.
-        alpha_temporal: Weight of the temporal difference loss.
+        alpha_spatial: Weight of the spatial difference loss; 0 switches it off.
+        alpha_temporal: Weight of the temporal difference loss; 0 switches it off.
         beta: Weight of both.
         paper_exact: Repeat the official code's broadcast minimum (see `spatial_difference_loss`).
 
@@ -138,6 +139,8 @@ def training_loss(
         spatial_difference_loss(
             predicted("spatial", stage.spatial_difference), depth, gt, valid, broadcast_minimum=paper_exact
         )
+        if stage.spatial_difference is not None
+        else reconstruction.new_zeros(())
         for stage in stages
     )
     temporal_parts = tuple(

@@ -1,9 +1,9 @@
 """Videos of any length in constant memory, equal to the whole-clip result.
 
 Any model runs piece by piece, every piece with the frames to either side that it looks at. STDNet does it better: a
-pass of its temporal branch reads the pass before it at most two frames away, and only backward passes look ahead: two
-frames each, two passes a stage, two stages. So the depth of frame t is final once frame t + 8 is known. Every pass
-keeps the few frames that it still needs; no frame is computed twice.
+pass of its temporal branch reads the pass before it at most two frames away (one or three in the paper's ablations),
+and only backward passes look ahead: two frames each, two passes a stage, two stages. So the depth of frame t is final
+once frame t + 8 is known. Every pass keeps the few frames that it still needs; no frame is computed twice.
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ from torch import Tensor
 from STDNet.errors import InputError
 from STDNet.models.reconstruction import blend
 from STDNet.models.stdnet import Stage, STDNet
-from STDNet.models.temporal_difference import DISTANCES, Pairs, temporal_differences
+from STDNet.models.temporal_difference import Pairs
 from STDNet.models.video_model import DepthVideoModel
 
-DELAY = 8  # frames that must follow a frame before STDNet's depth of it is final
-REACH = max(DISTANCES)
+DELAY = STDNet.reach  # frames that must follow a frame before the depth of the paper's network is final: 8
 
 
 @dataclass(frozen=True)
@@ -249,14 +248,14 @@ def _advance(
         spatial = spatial.extended(encoded.feature[None])
         rgb, weight = rgb.extended(encoded.rgb[None]), weight.extended(encoded.weight[None])
         grids = grids.extended(grid)
-    levels = [spatial]
+    levels, reach = [spatial], stage.neighbours
     for level, (name, fusion) in zip(state.levels[1:], stage.passes.items(), strict=True):
         source = levels[-1]
-        stop = source.stop if last or not name.startswith("backward") else source.stop - REACH
+        stop = source.stop if last or not name.startswith("backward") else source.stop - reach
         if stop > level.stop:
-            start, end = max(0, level.stop - REACH), min(source.stop, stop + REACH)
-            pairs = Pairs.of(end - start)
-            differences = temporal_differences(spatial.window(start, end), pairs)
+            start, end = max(0, level.stop - reach), min(source.stop, stop + reach)
+            pairs = Pairs.of(end - start, reach)
+            differences = stage.differences(spatial.window(start, end), pairs)
             windows = [x.window(start, end) for x in (source, rgb, weight)]
             level = level.extended(fusion(name, *windows, differences, pairs, range(level.stop - start, stop - start)))
         levels.append(level)
@@ -267,4 +266,4 @@ def _advance(
         window = grids.window(done, ready)
         fused, depth, confidence = stage.reconstruction(features, window[0])
         made = _Made(depth[None], confidence[None], fused[None], window)
-    return made, StageState(rgb, weight, grids, tuple(levels)).without(ready - REACH)
+    return made, StageState(rgb, weight, grids, tuple(levels)).without(ready - reach)

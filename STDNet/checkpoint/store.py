@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from STDNet.checkpoint.official import NETWORK_PREFIX, from_official, to_official
+from STDNet.checkpoint.official import NETWORK_PREFIX, from_official, official_names, to_official
 from STDNet.checkpoint.shipped import SUFFIX, locate, read_safetensors, shipped
 from STDNet.errors import InputError
 from STDNet.files import atomic_write
@@ -141,6 +141,8 @@ def read(path: Path | str, *, scale: int | None = None, any_scale: bool = False)
 def write_official(path: Path | str, state: Mapping[str, Tensor]) -> None:
     """Write weights under our names as the official code saves them: a bare state dict without prefix and heads."""
     network = {name: value for name, value in state.items() if not name.startswith("heads.")}
+    if lacking := [name for name in official_names() if name not in network and not name.startswith("heads.")]:
+        raise InputError(f"only the full STDNet has an official form, these weights lack {lacking[0]}")
     official = {name.removeprefix(NETWORK_PREFIX): value.clone() for name, value in to_official(network).items()}
     with atomic_write(path) as file:
         torch.save(official, file)

@@ -16,6 +16,7 @@ FREE_FIELDS = (
     *("device", "num_workers", "log_every", "save_every", "result_root", "result_root_MAE", "tensorboard", "restart"),
     *("epoch", "steps", "val_every", "val_frames", "root_dir", "gradient_checkpointing"),
 )
+SWITCHES = ("spatial_difference", "temporal_difference", "neighbours")  # the paper's ablations
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,9 @@ class TrainConfig:
     channels: int = option(
         64, "width of the network; 64 is that of all the papers (STDNet: 19.9 M parameters), 16 is stdnet-s"
     )
+    spatial_difference: bool = option(True, "STDNet's spatial difference branch; without it, concatenation")
+    temporal_difference: bool = option(True, "STDNet's temporal difference branch; without it, concatenation")
+    neighbours: int = option(2, "frames to either side that a pass of STDNet looks at", choices=(1, 2, 3))
     dataset: str = option(
         "tartanair",
         "which data set; synthetic: procedural videos, rendered while training, nothing to download",
@@ -68,8 +72,8 @@ class TrainConfig:
     augment: bool = option(True, "flips and transpose, each with probability 1/2, the same for a whole clip")
     jitter: bool = option(False, "photometric jitter of the colour, after simulation")
     paper_exact: bool = option(False, "repeat the official training quirks: crops off the LR grid, broadcast minimum")
-    alpha_spatial: float = option(0.5, "weight of the spatial difference loss (alpha_1)")
-    alpha_temporal: float = option(0.5, "weight of the temporal difference loss (alpha_2)")
+    alpha_spatial: float = option(0.5, "weight of the spatial difference loss (alpha_1); 0 is off")
+    alpha_temporal: float = option(0.5, "weight of the temporal difference loss (alpha_2); 0 is off")
     beta: float = option(0.01, "weight of both difference losses")
 
     accumulate: int = option(1, "batches per optimiser step")
@@ -118,15 +122,16 @@ class TrainConfig:
 
     def _check_model(self) -> None:
         """Refuse what only STDNet has, and sizes that the model does not know."""
-        for name in ("paper_exact", "gradient_checkpointing"):
-            if getattr(self, name) and self.model != "stdnet":
+        for name in ("paper_exact", "gradient_checkpointing", *SWITCHES):
+            if getattr(self, name) != getattr(TrainConfig, name) and self.model != "stdnet":
                 raise InputError(f"--{name} is for --model stdnet, not for {self.model}")
         self.system()
 
     def system(self) -> SystemConfig:
         """The model as its checkpoint describes it."""
         wide = self.model in WIDTHS or self.channels != TrainConfig.channels
-        return configuration(self.model, self.scale, self.channels if wide else None)
+        switches = {name: getattr(self, name) for name in SWITCHES} if self.model == "stdnet" else {}
+        return configuration(self.model, self.scale, self.channels if wide else None, **switches)
 
     @property
     def label(self) -> str:

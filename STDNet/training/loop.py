@@ -25,7 +25,7 @@ from STDNet.evaluation import autocast, sample_picture, score_videos
 from STDNet.files import write_image
 from STDNet.losses import Losses, supervised_loss, training_loss
 from STDNet.models import DepthVideoModel, STDNet
-from STDNet.systems import create
+from STDNet.systems import SystemConfig, configuration, create
 from STDNet.training.config import TrainConfig
 from STDNet.training.data import Batches, load_videos
 from STDNet.training.run import RunFolder, provenance
@@ -275,12 +275,16 @@ class Training:
         if self.config.compile:
             module = torch.compile(module)
         if distributed.world_size() > 1:
-            # Clips of one or two frames leave temporal weights and heads without gradient; so does an end of deep
-            # supervision.
-            unused = self.config.frames < 3 or self.config.beta == 0 or self.config.model != "stdnet"
+            # Clips of one or two frames leave temporal weights and heads without gradient; so do ablations and the
+            # end of deep supervision.
+            unused = self.config.frames < 3 or self.config.beta == 0 or self.config.system() != self._full()
             ids = [self.device.index] if self.device.type == "cuda" else None
             module = DistributedDataParallel(module, device_ids=ids, find_unused_parameters=unused)
         return module
+
+    def _full(self) -> SystemConfig:
+        """The paper's network at this scale and width."""
+        return configuration("stdnet", self.config.scale, self.config.channels)
 
     def _meta(self) -> dict[str, Any]:
         """What a checkpoint says about itself."""
