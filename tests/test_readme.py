@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+from compare import Options as CompareOptions
 
 from demo import DemoConfig
 from STDNet.checkpoint.__main__ import Options as CheckpointOptions
@@ -32,6 +33,7 @@ CONFIGS = {
     "STDNet.datasets": CheckConfig,
     "STDNet.checkpoint": CheckpointOptions,
     "STDNet.super_resolve": SuperResolveConfig,
+    "benchmarks/compare.py": CompareOptions,
 }
 
 
