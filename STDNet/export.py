@@ -183,6 +183,8 @@ def main(argv: list[str] | None = None) -> None:
     config = parse(ExportConfig, argv, description=description)
     _check_torch()
     net = checkpoint.load(config.weights, scale=config.scale)
+    if not isinstance(net, STDNet):
+        raise InputError(f"--weights {config.weights}: holds {net.config.name}; only STDNet can be exported")
     name = Path(config.weights.partition("#")[0]).name.removesuffix(".pth").removesuffix(".safetensors")
     out = config.out or Path(f"{name}-{config.frames}{FORMATS[config.format]}")
     form = export(net, out, frames=config.frames, format=config.format, deform_conv=config.deform_conv)

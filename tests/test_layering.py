@@ -24,19 +24,22 @@ ALLOWED = {
     "baselines": {"models", "ops"},
     "datasets": {"clip", "simulator"},
     "statistics": {"metrics", "visualize"},
+    "systems": {"models", "baselines"},
     "streaming": {"clip", "models"},
-    "checkpoint": {"models"},
-    "evaluation": {"clip", "datasets", "metrics", "models", "streaming", "checkpoint", "visualize", "distributed"},
+    "checkpoint": {"models", "systems"},
+    "evaluation": {
+        *("clip", "datasets", "metrics", "models", "systems", "streaming", "checkpoint", "visualize", "distributed"),
+    },
     "super_resolve": {
-        *("clip", "datasets", "models", "streaming", "checkpoint", "evaluation"),
+        *("clip", "datasets", "models", "systems", "checkpoint", "evaluation"),
         *("visualize", "geometry", "distributed"),
     },
     "export": {"models", "checkpoint"},
     "page": {
-        *("clip", "datasets", "checkpoint", "evaluation", "super_resolve"),
+        *("clip", "datasets", "models", "checkpoint", "evaluation", "super_resolve"),
         *("metrics", "visualize", "geometry", "distributed"),
     },
-    "training": {"clip", "datasets", "losses", "models", "distributed", "checkpoint", "evaluation"},
+    "training": {"clip", "datasets", "losses", "models", "systems", "distributed", "checkpoint", "evaluation"},
 }
 # Packages that only one room knows.
 OWNED = {

@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+from compare import Options as CompareOptions
 
 from demo import DemoConfig
 from STDNet.checkpoint.__main__ import ConvertOptions, DownloadOptions, ListOptions, ShowOptions
@@ -43,6 +44,7 @@ CONFIGS = {
     "STDNet.statistics": StatisticsOptions,
     "STDNet.super_resolve": SuperResolveConfig,
     **{f"STDNet.visualize {name}": options for name, (options, _) in FIGURES.items()},
+    "benchmarks/compare.py": CompareOptions,
 }
 
 

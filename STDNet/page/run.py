@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 from STDNet.datasets import SensorRange, videos
 from STDNet.errors import InputError
-from STDNet.evaluation.prediction import CHUNK
 from STDNet.files import write_npy
+from STDNet.models import STDNet
 from STDNet.page.result import Result, collect
 from STDNet.super_resolve import SuperResolveConfig, open_capture
 from STDNet.super_resolve.capture import Camera, Capture
@@ -112,7 +112,7 @@ def perform(task: Task, folder: Path, report: Report) -> Result:
 
 def _watch(report: Report, frames: int, before: float) -> Callable[[], None]:
     """Counts the steps of `run_config`: every frame is read, written and read again for the film."""
-    steps, early = 0, CHUNK + 1  # so many frames are read before the network begins
+    steps, early = 0, STDNet.chunk + 1  # so many frames are read before the network begins
 
     def watch() -> None:
         nonlocal steps

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,7 @@ def _same(a: STDNet, b: STDNet) -> bool:
 
 def test_a_folder_gives_back_the_same_network(net: STDNet, folder: Path) -> None:
     assert {path.name for path in folder.iterdir()} == {"config.json", "model.safetensors", "README.md"}
-    assert json.loads((folder / "config.json").read_text()) == {"scale": 8, "channels": 4, "meta": META}
+    assert json.loads((folder / "config.json").read_text()) == {**asdict(net.config), "meta": META}
     loaded = STDNet.from_pretrained(folder)
     assert _same(net, loaded) and not loaded.training
     assert _same(net, load(folder)) and _same(net, load(str(folder), scale=8))
