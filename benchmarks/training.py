@@ -64,9 +64,8 @@ def main() -> None:
     options = parse(Options, description=__doc__ or "")
     device = torch.device(options.device)
     size = f"{options.frames} x {options.patch} x {options.patch}"
-    print(
-        f"{processor(device)}, torch {torch.__version__}, {options.channels} channels, clips of {size}, {options.clock} time\n"
-    )
+    print(f"{processor(device)}, torch {torch.__version__}, {options.clock} time")
+    print(f"{options.channels} channels, clips of {size}\n")
     print("| flags of train.py | batch | ms a step | samples/s | over fp32 | peak memory, GiB |")
     print("|---|---|---|---|---|---|")
     rates: dict[str, float] = {}
