@@ -11,22 +11,29 @@ from pathlib import Path
 
 import torch
 
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
-def now(device: torch.device) -> float:
+
+def now(device: torch.device, clock: Callable[[], float] = time.perf_counter) -> float:
     """Seconds, when all that was asked of the device is done."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-    return time.perf_counter()
+    return clock()
 
 
-def median_seconds(run: Callable[[], object], device: torch.device, repeats: int) -> float:
+def median_seconds(
+    run: Callable[[], object],
+    device: torch.device,
+    repeats: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
     """Median of `repeats` calls after one to warm up."""
     run()
     times = []
     for _ in range(repeats):
-        started = now(device)
+        started = now(device, clock)
         run()
-        times.append(now(device) - started)
+        times.append(now(device, clock) - started)
     return statistics.median(times)
 
 

@@ -61,6 +61,16 @@ class TrainingStep(nn.Module):
         )
 
 
+def network(config: TrainConfig, device: torch.device) -> DepthVideoModel:
+    """The network of a configuration on its device, with new weights."""
+    backend = "gather" if config.deform_conv == "auto" and device.type == "cpu" else config.deform_conv
+    net = create(config.system(), deform_backend=backend)
+    if isinstance(net, STDNet):
+        net.gradient_checkpointing = config.gradient_checkpointing
+    layout = torch.channels_last if config.channels_last else torch.contiguous_format
+    return net.to(device).to(memory_format=layout)
+
+
 def train(config: TrainConfig) -> None:
     """Train a network; started again with the same configuration, go on where the run stopped.
 
@@ -89,16 +99,11 @@ class Training:
         self.best: dict[str, float] = {}
 
         torch.manual_seed(config.seed)
-        backend = "gather" if config.deform_conv == "auto" and device.type == "cpu" else config.deform_conv
-        net = create(config.system(), deform_backend=backend)
-        if isinstance(net, STDNet):
-            net.gradient_checkpointing = config.gradient_checkpointing
+        self.net = network(config, device)
         if config.init is not None:
             start = checkpoint.read(config.init, scale=config.scale, any_scale=True)
-            checkpoint.fill(net, start.state, source=str(config.init))
-        layout = torch.channels_last if config.channels_last else torch.contiguous_format
-        self.net = net.to(device).to(memory_format=layout)
-        self.optimizer = torch.optim.Adam(net.parameters(), lr=config.lr)
+            checkpoint.fill(self.net, start.state, source=str(config.init))
+        self.optimizer = torch.optim.Adam(self.net.parameters(), lr=config.lr)
         # fp16 gradients underflow without it; for the other types it passes everything through.
         self.scaler = _grad_scaler(enabled=config.amp == "fp16")
         self.ema = None

@@ -120,7 +120,7 @@ class RunFolder:
 
     def _check_same_run(self, found: Checkpoint) -> None:
         """Refuse to go on with other settings than before."""
-        # A run from before a flag existed had what is its default now.
+        # A run from before a flag existed ran with its default.
         before = {**TrainConfig().identity(), **found.training.get("identity", {})}
         now = self.identity()
         # Tuples come back as lists or tuples depending on the pickle; compare them as lists.
