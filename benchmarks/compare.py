@@ -99,7 +99,7 @@ class Options:
             raise InputError(f"--models: no system is called {unknown[0]}; there are {', '.join(SYSTEMS)}")
         if self.minutes <= 0 or self.clips < 1 or len(self.cost_size) != 2:
             raise InputError("--minutes and --clips must be positive, --cost_size is height and width")
-        if max(self.patch, *self.cost_size) % self.scale or self.patch > SIZE:
+        if any(side % self.scale for side in (self.patch, *self.cost_size)) or self.patch > SIZE:
             raise InputError(f"--patch (at most {SIZE}) and --cost_size must be multiples of the scale")
 
 
