@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
+from scipy.spatial import cKDTree
 from torch import Tensor
 
 from STDNet.clip import Clip
@@ -59,22 +60,23 @@ def check_picture_path(path: Path) -> None:
 
 
 def write_picture(path: Path, image: Image.Image) -> None:
-    """Write a figure as PNG with 256 colours of its own choice, a third of the size, atomically."""
-    palette = _spread_colours(image).quantize(256, method=Image.Quantize.MEDIANCUT, kmeans=1)
-    write_image(path, image.quantize(palette=palette, dither=Image.Dither.NONE), optimize=True)
+    """Write a figure as PNG with 256 colours of its own choice, a third of the size, atomically.
 
-
-def _spread_colours(image: Image.Image) -> Image.Image:
-    """A picture to choose a palette from: every colour of `image`, as often as the root of how often it is there.
-
-    Chosen from the figure itself, nearly all colours would go to its large areas, and the colour scales have steps.
+    A colour counts for that choice by the root of how often it is there; otherwise nearly all of the palette would go
+    to the large areas, and the colour scales would have steps. The most common colour, the paper, stays as it is.
     """
-    pixels = np.asarray(image).reshape(-1, 3)
-    codes = (pixels >> 2).astype(np.int64) @ [1 << 12, 1 << 6, 1]  # six bits a channel are one colour
-    _, place, counts = np.unique(codes, return_inverse=True, return_counts=True)
-    means = [np.bincount(place, weights=pixels[:, channel]) / counts for channel in range(3)]
-    colours = np.stack(means, -1).round().astype(np.uint8)
-    return Image.fromarray(np.repeat(colours, np.sqrt(counts).round().astype(int), 0)[None])
+    pixels = np.asarray(image.convert("RGB")).reshape(-1, 3).astype(np.int32)
+    codes = pixels[:, 0] << 16 | pixels[:, 1] << 8 | pixels[:, 2]
+    codes, place, counts = np.unique(codes, return_inverse=True, return_counts=True)
+    colours = np.stack((codes >> 16, codes >> 8 & 255, codes & 255), -1).astype(np.uint8)
+    repeated = np.repeat(colours, np.sqrt(counts).round().astype(int), 0)[None]
+    chosen = Image.fromarray(repeated).quantize(255, method=Image.Quantize.MEDIANCUT, kmeans=1).getpalette("RGB") or []
+    palette = np.concatenate((colours[counts.argmax()][None], np.reshape(chosen, (-1, 3)))).astype(np.uint8)
+    # Pillow's own search for the nearest colour is off by up to a few steps.
+    nearest = np.asarray(cKDTree(palette).query(colours)[1], np.uint8)
+    out = Image.frombytes("P", image.size, nearest[place].tobytes())
+    out.putpalette(palette.tobytes())
+    write_image(path, out, optimize=True)
 
 
 def error_map(depth: Tensor, truth: Tensor) -> Image.Image:
