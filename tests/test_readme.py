@@ -14,6 +14,7 @@ from STDNet.checkpoint.__main__ import ConvertOptions, DownloadOptions, ListOpti
 from STDNet.command_line import parse
 from STDNet.datasets.__main__ import CheckConfig
 from STDNet.datasets.synthetic.__main__ import Options as SyntheticOptions
+from STDNet.datasets.synthetic.photoreal import Options as PhotorealOptions
 from STDNet.evaluation import EvaluationConfig
 from STDNet.evaluation.__main__ import AnyDataset
 from STDNet.export import ExportConfig
@@ -34,6 +35,7 @@ CONFIGS = {
     "test_DynamicReplica.py": EvaluationConfig,
     "STDNet.evaluation": AnyDataset,
     "STDNet.datasets.synthetic": SyntheticOptions,
+    "STDNet.datasets.synthetic.photoreal": PhotorealOptions,
     "STDNet.simulator": SimulatorOptions,
     "STDNet.datasets": CheckConfig,
     "STDNet.checkpoint list": ListOptions,

@@ -35,8 +35,8 @@ WEIGHTS: Mapping[str, Weights] = MappingProxyType(
     {
         "stdnet-s-x4": Weights(
             STDNetConfig(scale=4, channels=16),
-            "523d7c1fcc3a4aa4ffbc676e472aadf3b6ea5a1ef479df4ce256817fb08826f3",
-            {"rmse_cm": 57.16, "mae_cm": 11.39},
+            "32ee52354b8e859b79156a29ca4a2bed2ad8ad5bd0215d4ca7258eb7e32d3209",
+            {"rmse_cm": 53.02, "mae_cm": 9.49},
         ),
         "stdnet-s-x8": Weights(
             STDNetConfig(scale=8, channels=16),

@@ -290,7 +290,7 @@ def test_weights_that_ship_are_chosen_by_the_ratio(tmp_path: Path) -> None:
     if "stdnet-s-x8" in shipped():
         summary = super_resolve(capture, tmp_path / "out", device="cpu", preview=False)
         assert (summary["weights"], summary["scale"]) == ("stdnet-s-x8", 8)
-    with pytest.raises(InputError, match="stdnet-s-x20: no such checkpoint file; weights that ship"):
+    with pytest.raises(InputError, match="stdnet-s-x20: no such checkpoint file; weights by name"):
         super_resolve(capture, tmp_path / "out20", scale=20, device="cpu")
 
 
