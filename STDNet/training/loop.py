@@ -64,7 +64,8 @@ def network(config: TrainConfig, device: torch.device) -> STDNet:
         gradient_checkpointing=config.gradient_checkpointing,
         deform_backend="gather" if config.deform_conv == "auto" and device.type == "cpu" else config.deform_conv,
     )
-    return net.to(device, memory_format=torch.channels_last if config.channels_last else torch.contiguous_format)
+    layout = torch.channels_last if config.channels_last else torch.contiguous_format
+    return net.to(device).to(memory_format=layout)
 
 
 def train(config: TrainConfig) -> None:
