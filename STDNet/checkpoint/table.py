@@ -40,8 +40,8 @@ WEIGHTS: Mapping[str, Weights] = MappingProxyType(
         ),
         "stdnet-s-x8": Weights(
             STDNetConfig(scale=8, channels=16),
-            "1a43ede10dc2c66aea967186e06a41717959d66823923434da1846fbb2f9f816",
-            {"rmse_cm": 81.87, "mae_cm": 19.68},
+            "f5df52de972525a204e4a87e9e3efb47a714dd626b8ff433e9205a36a30c46a5",
+            {"rmse_cm": 80.51, "mae_cm": 18.49},
         ),
         "stdnet-s-x16": Weights(
             STDNetConfig(scale=16, channels=16),
