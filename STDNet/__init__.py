@@ -6,6 +6,7 @@ from STDNet.clip import Clip
 from STDNet.errors import InputError
 from STDNet.models import STDNet, STDNetConfig
 from STDNet.streaming import stream
+from STDNet.super_resolve import super_resolve
 from STDNet.systems import build
 
 __version__ = "0.1.0"
@@ -22,4 +23,5 @@ __all__ = [
     "metrics",
     "simulator",
     "stream",
+    "super_resolve",
 ]
