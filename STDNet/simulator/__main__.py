@@ -31,7 +31,7 @@ RECORD = "simulator.json"
 # One message to a worker: enough frames that its cost vanishes, few enough that all workers end together.
 FRAMES_A_TASK = 8
 
-DESCRIPTION = "Make the LR depth files that a data set lacks, from its HR depth and RGB, by the dToF sensor of the paper."
+DESCRIPTION = "Make the LR depth files that a data set lacks, from its HR depth and RGB, by the paper's dToF sensor."
 
 log = logging.getLogger(__name__)
 
