@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -273,3 +275,19 @@ def test_weights_of_another_scale_are_read_when_asked_for(ours: Path) -> None:
     with pytest.raises(InputError, match="trained for scale 8"):
         read(ours, scale=4)
     assert read(ours, scale=4, any_scale=True).config == SMALL
+
+
+def test_without_the_hugging_face_hub_all_but_its_methods_work(ours: Path) -> None:
+    code = f"""
+import sys
+sys.modules["huggingface_hub"] = None  # importing it now fails
+from STDNet import STDNet, load
+net = load({str(ours)!r})
+for call in (lambda: net.save_pretrained("x"), lambda: STDNet.from_pretrained("x"), lambda: net.push_to_hub("x")):
+    try:
+        call()
+    except ValueError as error:
+        print(error)
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.count("needs huggingface_hub: pip install huggingface_hub") == 3
