@@ -28,7 +28,7 @@ FLAGS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader
 
 
 @contextmanager
-def app(*flags: str, wait_s: float = 120) -> Iterator[tuple[str, subprocess.Popen]]:
+def app(*flags: str, wait_s: float = 600) -> Iterator[tuple[str, subprocess.Popen]]:
     """A running app.py on a free port: its address and its process, which is ended by SIGTERM."""
     command = [sys.executable, str(ROOT / "app.py"), "--port", "0", "--device", "cpu", *flags]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
