@@ -10,8 +10,9 @@ export OMP_NUM_THREADS ?= 2
 demo: $(VENV)/ready
 	$(BIN)/python demo.py
 
+# Two processes of one thread: the longest files then run beside the others.
 test: $(VENV)/ready lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .
