@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import write_tartanair
@@ -150,7 +151,9 @@ def test_the_command_before_and_after(tmp_path: Path, capsys: pytest.CaptureFixt
     main(["--redraw", str(out.with_suffix(".json")), "--out", str(tmp_path / "again.png")])
     with Image.open(out) as image, Image.open(tmp_path / "again.png") as again:
         assert image.mode == "P" and image.width == 1200
-        assert image.convert("RGB").tobytes() == again.convert("RGB").tobytes()
+        # The file's means are rounded to a micrometre: the ends of the bars may differ by a shade.
+        drawn, redrawn = (np.asarray(picture.convert("RGB"), int) for picture in (image, again))
+        assert drawn.shape == redrawn.shape and np.abs(drawn - redrawn).mean() < 0.01
 
 
 def _truth_and_bilinear(root: Path, index: Path, number: int) -> tuple[Tensor, Tensor]:
