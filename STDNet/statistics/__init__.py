@@ -12,7 +12,7 @@ from STDNet.statistics.long_tail import (
     changing,
     long_tail,
 )
-from STDNet.statistics.report import figure, table, to_json
+from STDNet.statistics.report import figure, from_json, table, to_json
 
 __all__ = [
     "DISTANCES",
@@ -23,6 +23,7 @@ __all__ = [
     "LongTail",
     "changing",
     "figure",
+    "from_json",
     "long_tail",
     "table",
     "to_json",

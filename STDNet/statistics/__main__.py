@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,7 +20,7 @@ from STDNet.errors import InputError
 from STDNet.evaluation import predict, upsample_bilinear
 from STDNet.files import write_json
 from STDNet.models import STDNet
-from STDNet.statistics import Bins, Estimates, LongTail, figure, long_tail, table, to_json
+from STDNet.statistics import Bins, Estimates, LongTail, figure, from_json, long_tail, table, to_json
 from STDNet.visualize import check_picture_path, write_picture
 
 DESCRIPTION = """The paper's long-tail histograms: where the error of upsampled depth lies in space (smooth, non-smooth)
@@ -36,6 +38,7 @@ class Options(Source):
     title: str | None = option(None, "what the figure calls the data (None: the data set's name)")
     bin_cm: float = option(5.0, "width of a histogram bin in cm")
     bins: int = option(60, "number of bins; one more counts what is beyond")
+    redraw: Path | None = option(None, "count nothing: draw the numbers that an earlier run wrote to this .json")
     device: str = option("auto", "auto, cpu, cuda, cuda:N or mps")
     out: Path = option(Path("experiment/long_tail.png"), "the figure (.png); the numbers go beside it (.json)")
 
@@ -44,6 +47,18 @@ def main(argv: list[str] | None = None) -> None:
     """Count, print, draw."""
     config = parse(Options, argv, description=DESCRIPTION)
     check_picture_path(config.out)
+    facts, found = _count(config) if config.redraw is None else _read(config.redraw)
+    what = f"{config.title or facts['title']}: {facts['frames']} frames, x{facts['scale']}"
+    print(f"{what}, protocol {facts['protocol']}; mean absolute errors in cm\n\n{table(found)}\n")
+    if config.redraw is None:
+        write_json(config.out.with_suffix(".json"), {**facts, **to_json(found)})
+        print(f"numbers  {config.out.with_suffix('.json')}")
+    write_picture(config.out, figure(found, what))
+    print(f"figure   {config.out}")
+
+
+def _count(config: Options) -> tuple[dict[str, Any], LongTail]:
+    """The facts and the statistics of all videos."""
     bins, device = Bins(config.bin_cm / 100, config.bins), distributed.choose_device(config.device)
     net, max_depth_m = None, None
     if config.weights is not None:
@@ -58,13 +73,19 @@ def main(argv: list[str] | None = None) -> None:
             seen = progress(seen, total=stop, desc=video.name, unit="frames")
         found += long_tail((_estimates(video, clip, depth, config.weights) for clip, depth in seen), bins)
         frames, names = frames + stop, [*names, video.name]
-    what = f"{config.title or config.dataset}: {frames} frames, x{config.scale}"
-    print(f"{what}, protocol {config.protocol}; mean absolute errors in cm\n\n{table(found)}\n")
-    facts = {"dataset": config.dataset, "sequences": names, "frames": frames, "scale": config.scale}
-    facts |= {"protocol": config.protocol, "weights": config.weights}
-    write_json(config.out.with_suffix(".json"), {**facts, **to_json(found)})
-    write_picture(config.out, figure(found, what))
-    print(f"figure   {config.out}\nnumbers  {config.out.with_suffix('.json')}")
+    facts = {"title": config.title or config.dataset, "dataset": config.dataset, "sequences": names, "frames": frames}
+    return {**facts, "scale": config.scale, "protocol": config.protocol, "weights": config.weights}, found
+
+
+def _read(path: Path) -> tuple[dict[str, Any], LongTail]:
+    """The facts and the statistics that an earlier run wrote."""
+    try:
+        numbers = json.loads(path.read_text())
+        facts = {key: numbers[key] for key in ("dataset", "frames", "scale", "protocol")}
+        return {**facts, "title": numbers.get("title", facts["dataset"])}, from_json(numbers)
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        reason = error if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+        raise InputError(f"--redraw {path}: {reason}") from None
 
 
 def _frames(video: Video, stop: int, net: STDNet | None, device: torch.device) -> Iterator[tuple[Clip, Tensor | None]]:

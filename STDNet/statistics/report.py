@@ -6,8 +6,10 @@ import math
 from functools import partial
 from typing import Any
 
+import torch
 from PIL import Image
 
+from STDNet.errors import InputError
 from STDNet.metrics import EDGE_RADIUS, EDGE_STEP
 from STDNet.statistics.long_tail import DISTANCES, QUANTITIES, Bins, Distribution, LongTail
 from STDNet.visualize.charts import (
@@ -65,6 +67,25 @@ def to_json(found: LongTail) -> dict[str, Any]:
         "truth_difference": {str(distance): _numbers(part) for distance, part in found.truth.items()},
         "absolute_error": errors,
     }
+
+
+def from_json(numbers: dict[str, Any]) -> LongTail:
+    """The statistics that `to_json` gave, means rounded to 1 micrometre.
+
+    Raises:
+        InputError: It lacks something, so it is no such file.
+    """
+    try:
+        errors = {
+            (method, quantity, region): _distribution(part)
+            for method, quantities in numbers["absolute_error"].items()
+            for quantity, regions in quantities.items()
+            for region, part in regions.items()
+        }
+        truth = {int(distance): _distribution(part) for distance, part in numbers["truth_difference"].items()}
+        return LongTail(Bins(numbers["bin_width_m"], numbers["bins"]), truth, errors)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"not numbers of this command ({type(error).__name__}: {error})") from None
 
 
 def figure(found: LongTail, title: str) -> Image.Image:
@@ -167,6 +188,11 @@ def _numbers(part: Distribution) -> dict[str, Any]:
         "mean_cm": None if math.isnan(mean) else round(100 * mean, 4),
         "counts": part.counts.tolist(),
     }
+
+
+def _distribution(part: dict[str, Any]) -> Distribution:
+    """One distribution from JSON."""
+    return Distribution(torch.tensor(part["counts"]), part["pixels"] * (part["mean_cm"] or 0.0) / 100)
 
 
 def _head(methods: list[str]) -> str:
