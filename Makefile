@@ -24,13 +24,13 @@ figures: $(VENV)/ready
 	$(BIN)/python -m STDNet.visualize comparison --dataset sample --weights stdnet-s-x4 --out Figs/comparison_x4.png
 	$(BIN)/python -m STDNet.visualize slices --dataset sample --weights stdnet-s-x4 --out Figs/slices_x4.png
 	$(BIN)/python -m STDNet.visualize network --dataset sample --weights stdnet-s-x4 --out Figs/network_x4.png
-	$(BIN)/python -m STDNet.visualize curves --runs $(LOGS)/frames.jsonl $(LOGS)/clips.jsonl --out Figs/curves_x4.png
+	$(BIN)/python -m STDNet.visualize curves --runs $(LOGS)/*.jsonl --out Figs/curves_x4.png
 	$(BIN)/python -m STDNet.statistics --dataset synthetic --weights stdnet-s-x4 --out Figs/long_tail_synthetic_x4.png
 
 $(VENV)/ready: requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[dev,figures,log,video,exr]'
+	$(BIN)/python -m pip install --quiet --editable '.[dev,figures,log,video,exr,hub,drive,export,app]'
 	touch $@
 
 # The paper's environment (requirements-paper.txt); building mmcv's operators takes about ten minutes.

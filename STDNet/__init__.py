@@ -6,6 +6,8 @@ from STDNet.clip import Clip
 from STDNet.errors import InputError
 from STDNet.models import STDNet, STDNetConfig
 from STDNet.streaming import stream
+from STDNet.super_resolve import super_resolve
+from STDNet.systems import build
 
 __version__ = "0.1.0"
 __all__ = [
@@ -14,10 +16,12 @@ __all__ = [
     "STDNet",
     "STDNetConfig",
     "__version__",
+    "build",
     "checkpoint",
     "load",
     "losses",
     "metrics",
     "simulator",
     "stream",
+    "super_resolve",
 ]

@@ -10,7 +10,8 @@ import os
 import sys
 import types
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 from tqdm import tqdm
@@ -29,20 +30,28 @@ def option(default: Any, doc: str, *, choices: tuple | None = None) -> Any:
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def parse(config: type[Config], argv: list[str] | None = None, *, description: str, **defaults: Any) -> Config:
+def argument(doc: str) -> Any:
+    """A dataclass field that the command line takes by position, and needs; these fields come first."""
+    return dataclasses.field(metadata={"help": doc, "position": True})
+
+
+def parse(
+    config: type[Config], argv: list[str] | None = None, *, description: str, command: str = "", **defaults: Any
+) -> Config:
     """Read `argv` into the dataclass `config`: one flag a field, its default, type, choices and help from the field.
 
     Args:
-        config: A dataclass whose fields were made with `option`. Types: int, float, str, bool, Path, tuples of these,
-            and their unions with None. A bool is a pair of flags, --name and --no-name.
+        config: A dataclass whose fields were made with `option` or `argument`. Types: int, float, str, bool, Path,
+            tuples of these, and their unions with None. A bool is a pair of flags, --name and --no-name.
         argv: The arguments, without the program's name; None reads sys.argv.
         description: The first lines of --help.
+        command: Of a program that has several, see `choose`.
         defaults: Other default values for fields of `config`.
 
     Returns:
         A `config`. Wrong flags end the program with exit code 2, as argparse does.
     """
-    parser = argparse.ArgumentParser(prog=_program(), description=description)
+    parser = argparse.ArgumentParser(prog=_program(command), description=description)
     hints = typing.get_type_hints(config)
     for field in dataclasses.fields(config):  # type: ignore[arg-type]
         _add_flag(parser, field, hints[field.name], defaults.get(field.name, field.default))
@@ -53,20 +62,41 @@ def parse(config: type[Config], argv: list[str] | None = None, *, description: s
     return config(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
 
 
-def _program() -> str | None:
-    """What the user typed: "python -m STDNet.x" for a module; None leaves a script its own name."""
+def choose(commands: Mapping[str, Callable[[list[str]], None]], argv: list[str] | None, *, description: str) -> None:
+    """Run one of several commands: the first argument names it, it gets the others.
+
+    Args:
+        commands: By name; the first line of its docstring stands in --help.
+        argv: The arguments, without the program's name; None reads sys.argv.
+        description: The first lines of --help.
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    epilog = f"{_program()} COMMAND --help lists the flags of a command."
+    parser = argparse.ArgumentParser(prog=_program(), description=description, epilog=epilog)
+    choices = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
+    for name, command in commands.items():
+        choices.add_parser(name, help=(command.__doc__ or "").splitlines()[0], add_help=False)
+    commands[parser.parse_args(argv[:1]).command](argv[1:])
+
+
+def _program(command: str = "") -> str:
+    """What the user typed: "python -m STDNet.x" for a module, a script's own name, and the command."""
     spec = getattr(sys.modules["__main__"], "__spec__", None)
-    return None if spec is None else f"python -m {spec.name.removesuffix('.__main__')}"
+    name = Path(sys.argv[0]).name if spec is None else f"python -m {spec.name.removesuffix('.__main__')}"
+    return f"{name} {command}".strip()
 
 
 def _add_flag(parser: argparse.ArgumentParser, field: dataclasses.Field, hint: Any, default: Any) -> None:
     """One field, one flag."""
     text = field.metadata["help"].replace("%", "%%")  # argparse expands %
-    if default is not None and default != ():
+    if default not in (None, (), dataclasses.MISSING):
         shown = " ".join(map(str, default)) if isinstance(default, tuple) else default
         text += f" (default: {shown})"
     keywords: dict[str, Any] = {"help": text, "default": default}
     kind = _value_type(hint)
+    if field.metadata.get("position"):
+        parser.add_argument(field.name, type=kind, metavar=field.name.upper(), help=text)
+        return
     if kind is bool:
         keywords["action"] = argparse.BooleanOptionalAction
     else:

@@ -1,4 +1,4 @@
-"""The training losses of the paper, equations as its code computes them: means over pixels, network units.
+"""The training losses of the paper, equations as its code computes them, and of its neighbours: means, network units.
 
 Pure functions of tensors; depth [B, T, 1, H, W]. Everything is computed in fp32 or better: in fp16 the Charbonnier eps
 underflows to zero and its gradient at zero error is NaN.
@@ -6,6 +6,7 @@ underflows to zero and its gradient at zero error is NaN.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -74,9 +75,7 @@ def spatial_difference_loss(
     return _mean(((weight - minimum + 1) * error).abs(), valid)
 
 
-def temporal_difference_loss(
-    difference: Tensor, target: Tensor, distance: int, valid: Tensor | None = None
-) -> Tensor:
+def temporal_difference_loss(difference: Tensor, target: Tensor, distance: int, valid: Tensor | None = None) -> Tensor:
     """L1 between a predicted temporal difference and that of the ground truth.
 
     Args:
@@ -86,7 +85,8 @@ def temporal_difference_loss(
         valid: [B, T, 1, H, W], bool; a pixel counts where it is valid in both frames. None takes all.
 
     Returns:
-        Mean of |difference - |target_t - target_t+distance||; zero for clips of at most `distance` frames.
+        Mean of |difference - |target_t - target_t+distance||; zero for clips of at most `distance` frames, and where a
+        network without these differences gives none.
     """
     if difference.shape[1] == 0:
         return _exact(difference).sum()
@@ -113,8 +113,8 @@ def training_loss(
         heads: The network's difference heads: modules `spatial`, `adjacent`, `cross`, from [B, T, C, h, w] to
             [B, T, 1, 4h, 4w].
         valid: [B, T, 1, H, W], bool; the losses count these pixels alone. None takes all.
-        alpha_spatial: Weight of the spatial difference loss.
-        alpha_temporal: Weight of the temporal difference loss.
+        alpha_spatial: Weight of the spatial difference loss; 0 switches it off.
+        alpha_temporal: Weight of the temporal difference loss; 0 switches it off.
         beta: Weight of both.
         paper_exact: Repeat the official code's broadcast minimum (see `spatial_difference_loss`).
 
@@ -139,6 +139,8 @@ def training_loss(
         spatial_difference_loss(
             predicted("spatial", stage.spatial_difference), depth, gt, valid, broadcast_minimum=paper_exact
         )
+        if stage.spatial_difference is not None
+        else reconstruction.new_zeros(())
         for stage in stages
     )
     temporal_parts = tuple(
@@ -153,6 +155,48 @@ def training_loss(
     temporal = torch.stack(temporal_parts).sum()
     total = reconstruction + beta * (alpha_spatial * spatial + alpha_temporal * temporal)
     return Losses(total, reconstruction, spatial, temporal, spatial_stages, temporal_parts)
+
+
+def supervised_loss(
+    depth: Tensor,
+    intermediate: Sequence[Tensor],
+    gt: Tensor,
+    *,
+    valid: Tensor | None = None,
+    weight: float = 0.0,
+) -> Losses:
+    """What the neighbouring systems train with: L_rec, and the same of every intermediate depth (deep supervision).
+
+    Args:
+        depth: [B, T, 1, H, W], the output.
+        intermediate: Further depths [B, T, 1, ., .]; a smaller one is compared with the ground truth's local means.
+        gt: [B, T, 1, H, W], ground truth in network units.
+        valid: [B, T, 1, H, W], bool; a smaller pixel counts where all that it covers is valid. None takes all.
+        weight: Of each intermediate depth; 0 leaves them out.
+
+    Returns:
+        The total and the reconstruction loss; the other terms are zero.
+
+    Raises:
+        InputError: `gt` does not have the shape of the output.
+    """
+    if depth.shape != gt.shape:
+        raise InputError(f"ground truth is {tuple(gt.shape)}, the output is {tuple(depth.shape)}")
+    reconstruction = charbonnier(depth, gt, valid)
+    total = reconstruction
+    for other in intermediate if weight else ():
+        small_gt, small_valid = gt, valid
+        if other.shape != gt.shape:
+            small_gt = _local_means(gt, other)
+            small_valid = None if valid is None else _local_means(valid.to(gt.dtype), other) > 1 - 1e-3
+        total = total + weight * charbonnier(other, small_gt, small_valid)
+    zero = torch.zeros_like(reconstruction)
+    return Losses(total, reconstruction, zero, zero, (), ())
+
+
+def _local_means(x: Tensor, like: Tensor) -> Tensor:
+    """[B, T, 1, H, W] at the size of `like` [B, T, 1, h, w]."""
+    return F.interpolate(x.flatten(0, 1), size=like.shape[-2:], mode="area").unflatten(0, x.shape[:2])
 
 
 def _mean(values: Tensor, valid: Tensor | None) -> Tensor:

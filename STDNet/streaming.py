@@ -1,8 +1,9 @@
 """Videos of any length in constant memory, equal to the whole-clip result.
 
-A pass of the temporal branch reads the pass before it at most two frames away, and only backward passes look ahead: two
-frames each, two passes a stage, two stages. So the depth of frame t is final once frame t + 8 is known. Every pass
-keeps the few frames that it still needs; no frame is computed twice.
+Any model runs piece by piece, every piece with the frames to either side that it looks at. STDNet does it better: a
+pass of its temporal branch reads the pass before it at most two frames away (one or three in the paper's ablations),
+and only backward passes look ahead: two frames each, two passes a stage, two stages. So the depth of frame t is final
+once frame t + 8 is known. Every pass keeps the few frames that it still needs; no frame is computed twice.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from torch import Tensor
 from STDNet.errors import InputError
 from STDNet.models.reconstruction import blend
 from STDNet.models.stdnet import Stage, STDNet
-from STDNet.models.temporal_difference import DISTANCES, Pairs, temporal_differences
+from STDNet.models.temporal_difference import Pairs
+from STDNet.models.video_model import DepthVideoModel
 
-DELAY = 8  # frames that must follow a frame before its depth is final
-REACH = max(DISTANCES)
+DELAY = STDNet.reach  # frames that must follow a frame before the depth of the paper's network is final: 8
 
 
 @dataclass(frozen=True)
@@ -123,17 +124,24 @@ def push(
 
 
 def stream(
-    model: STDNet, frames: Iterable[tuple[Tensor, Tensor]], *, chunk: int = 4, lookahead: int = DELAY
+    model: DepthVideoModel,
+    frames: Iterable[tuple[Tensor, Tensor]],
+    *,
+    chunk: int | None = None,
+    lookahead: int | None = None,
 ) -> Iterator[Tensor]:
     """Super-resolve a video of any length, finite or endless, frame by frame.
 
     Args:
-        model: The network.
+        model: STDNet or another model of `STDNet.systems`.
         frames: (lr [1, H/s, W/s], rgb [3, H, W]) of one frame after the other, in network units and 0..1.
-        chunk: Frames that run as one batch; larger is faster up to a point and takes more memory.
-        lookahead: 0 to 8, frames that are awaited before a frame is given. 8 is exact. With fewer, a frame is what it
-            would be if the video ended `lookahead` frames later: sooner, less accurate, and slower, because the
-            frames at that end are made anew with every frame (and `chunk` is 1).
+        chunk: Frames that run as one batch; larger is faster up to a point and takes more memory. None is the model's
+            own: 4, and 16 for dvsr.
+        lookahead: 0 to the model's reach, frames that are awaited before a frame is given. None is the reach (STDNet 8,
+            d3dnet 3, lgtd 2, single-frame models 0) and exact; dvsr, which is recurrent, then sees 8 frames before and
+            after each chunk. With fewer, a frame is what it would be if the video ended `lookahead` frames later:
+            sooner, less accurate, and slower, because the frames at that end are made anew with every frame (and
+            `chunk` is 1).
 
     Yields:
         Depth [1, H, W] in network units, one for every frame, in order, `lookahead` frames and the chunk behind.
@@ -141,13 +149,23 @@ def stream(
     Raises:
         InputError: `chunk` or `lookahead` out of range; what `push` refuses.
     """
+    chunk = model.chunk if chunk is None else chunk
+    lookahead = model.reach if lookahead is None else lookahead
     if chunk < 1:
         raise InputError(f"chunk must be at least 1, got {chunk}")
-    if not 0 <= lookahead <= DELAY:
-        raise InputError(f"lookahead must be 0 to {DELAY}, got {lookahead}")
-    if lookahead < DELAY:
+    if not 0 <= lookahead <= model.reach:
+        raise InputError(f"lookahead must be 0 to {model.reach}, got {lookahead}")
+    early = lookahead < model.reach
+    if not isinstance(model, STDNet):
+        yield from _pieces(model, frames, 1 if early else chunk, lookahead)
+    elif early:
         yield from _early(model, frames, lookahead)
-        return
+    else:
+        yield from _exact(model, frames, chunk)
+
+
+def _exact(model: STDNet, frames: Iterable[tuple[Tensor, Tensor]], chunk: int) -> Iterator[Tensor]:
+    """STDNet without a frame computed twice."""
     state = StreamState()
     waiting: list[tuple[Tensor, Tensor]] = []
     for frame in frames:
@@ -177,6 +195,34 @@ def _early(model: STDNet, frames: Iterable[tuple[Tensor, Tensor]], lookahead: in
         yield from end[max(0, len(end) - lookahead) :]
 
 
+def _pieces(
+    model: DepthVideoModel, frames: Iterable[tuple[Tensor, Tensor]], chunk: int, after: int
+) -> Iterator[Tensor]:
+    """`chunk` frames at a time, from clips with `model.reach` more frames before and `after` more frames after."""
+    held: list[tuple[Tensor, Tensor]] = []
+    start = done = 0  # of the frames held, and the first that is not given yet
+    for frame in frames:
+        held.append(frame)
+        if start + len(held) == done + chunk + after:
+            yield from _whole(model, held)[done - start : done - start + chunk]
+            done += chunk
+            forget = max(0, done - model.reach - start)
+            held, start = held[forget:], start + forget
+    stop = start + len(held)
+    while done < stop:
+        first = max(start, done - model.reach)
+        depth = _whole(model, held[first - start : done + chunk + after - start])
+        yield from depth[done - first : done - first + chunk]
+        done += chunk
+
+
+@torch.inference_mode()
+def _whole(model: DepthVideoModel, frames: list[tuple[Tensor, Tensor]]) -> Tensor:
+    """[n, 1, H, W] of one short clip."""
+    lr, rgb = _stacked(frames)
+    return model(lr[None], rgb[None]).depth[0]
+
+
 @dataclass(frozen=True)
 class _Made:
     """Frames that a stage has finished, each [1, n, ...]."""
@@ -202,14 +248,14 @@ def _advance(
         spatial = spatial.extended(encoded.feature[None])
         rgb, weight = rgb.extended(encoded.rgb[None]), weight.extended(encoded.weight[None])
         grids = grids.extended(grid)
-    levels = [spatial]
+    levels, reach = [spatial], stage.neighbours
     for level, (name, fusion) in zip(state.levels[1:], stage.passes.items(), strict=True):
         source = levels[-1]
-        stop = source.stop if last or not name.startswith("backward") else source.stop - REACH
+        stop = source.stop if last or not name.startswith("backward") else source.stop - reach
         if stop > level.stop:
-            start, end = max(0, level.stop - REACH), min(source.stop, stop + REACH)
-            pairs = Pairs.of(end - start)
-            differences = temporal_differences(spatial.window(start, end), pairs)
+            start, end = max(0, level.stop - reach), min(source.stop, stop + reach)
+            pairs = Pairs.of(end - start, reach)
+            differences = stage.differences(spatial.window(start, end), pairs)
             windows = [x.window(start, end) for x in (source, rgb, weight)]
             level = level.extended(fusion(name, *windows, differences, pairs, range(level.stop - start, stop - start)))
         levels.append(level)
@@ -220,4 +266,4 @@ def _advance(
         window = grids.window(done, ready)
         fused, depth, confidence = stage.reconstruction(features, window[0])
         made = _Made(depth[None], confidence[None], fused[None], window)
-    return made, StageState(rgb, weight, grids, tuple(levels)).without(ready - REACH)
+    return made, StageState(rgb, weight, grids, tuple(levels)).without(ready - reach)

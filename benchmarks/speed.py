@@ -1,18 +1,19 @@
 """How fast is the network? python benchmarks/speed.py prints markdown tables; --help lists the flags.
 
 The baseline is a plain formulation, equal in output: frame by frame, neighbour by neighbour, depth and RGB aligned one
-after the other by torchvision's kernel, per-pixel filtering by unfolding. Every row is measured in the same run.
+after the other by torchvision's kernel, per-pixel filtering by unfolding. Every row is measured in the same run, fp32
+without TF32. The floor is the counted FLOP at the rate of a large bf16 matrix product.
 """
 
 from __future__ import annotations
 
 import contextlib
-import resource
+import copy
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from timing import median_seconds, now, processor
+from timing import full_precision, matrix_rate, median_seconds, now, peak_memory, processor
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
@@ -24,7 +25,7 @@ from STDNet.models.reconstruction import blend
 from STDNet.models.spatial_difference import spatial_difference
 from STDNet.models.stdnet import Stage
 from STDNet.models.temporal_difference import TemporalDifference
-from STDNet.ops import deform_conv2d
+from STDNet.ops import available_backends, deform_conv2d
 
 
 @dataclass(frozen=True)
@@ -36,18 +37,57 @@ class Options:
     channels: int = option(64, "width of the network")
     scale: int = option(4, "RGB pixels per depth pixel")
     repeats: int = option(3, "timed runs after one to warm up; the median counts")
-    compile: bool = option(False, "also torch.compile (takes minutes)")
+    compile: bool = option(torch.cuda.is_available(), "also torch.compile (takes minutes on a CPU)")
     device: str = option("cuda" if torch.cuda.is_available() else "cpu", "cpu or cuda")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row: how the network, or the plain formulation, is run."""
+
+    label: str
+    plain: bool = False
+    amp: str = "none"
+    tf32: bool = False
+    channels_last: bool = False
+    backend: str = "auto"
+    compile: bool = False
+    graph: bool = False
+    keep_memory: bool = False
+
+
+def variants(options: Options, device: torch.device) -> list[Variant]:
+    """The rows of the table; the baseline comes first."""
+    rows = [Variant("frame by frame (baseline), fp32", plain=True), Variant("STDNet, fp32")]
+    if device.type == "cpu":
+        rows.append(Variant("STDNet, fp32, freed memory kept", keep_memory=True))
+    else:
+        rows.append(Variant("STDNet, TF32", tf32=True))
+    rows.append(Variant("STDNet, bf16 autocast", amp="bf16"))
+    rows.append(Variant("STDNet, bf16, channels_last", amp="bf16", channels_last=True))
+    backends = ("auto", "triton") if "triton" in available_backends(device) else ("auto",)
+    for backend in backends:
+        best = Variant(f"STDNet, bf16, channels_last, {backend}", amp="bf16", channels_last=True, backend=backend)
+        if backend != "auto":
+            rows.append(best)
+        if options.compile:
+            rows.append(replace(best, label=f"{best.label}, compiled", compile=True))
+        if device.type == "cuda":
+            rows.append(replace(best, label=f"{best.label}, CUDA graph", graph=True))
+            if options.compile:
+                rows.append(replace(best, label=f"{best.label}, compiled, CUDA graph", compile=True, graph=True))
+    return rows
 
 
 def main() -> None:
     options = parse(Options, description=__doc__ or "")
     device = torch.device(options.device)
-    print(f"{processor()}, torch {torch.__version__}, {options.channels} channels, {options.frames} frames")
+    print(f"{processor(device)}, torch {torch.__version__}, {options.channels} channels, {options.frames} frames")
     for size in options.sizes:
         height, width = map(int, size.split("x"))
         print(f"\n### {height} x {width}, x{options.scale}\n")
-        measure(options, height, width, device)
+        with full_precision(tf32=False), torch.inference_mode():
+            measure(options, height, width, device)
 
 
 def measure(options: Options, height: int, width: int, device: torch.device) -> None:
@@ -60,39 +100,83 @@ def measure(options: Options, height: int, width: int, device: torch.device) -> 
     lr = 0.3 + 0.02 * torch.rand(1, t, 1, height // s, width // s, device=device)
     rgb = torch.rand(1, t, 3, height, width, device=device)
     flops = count_flops(net, lr, rgb) / t
-    print("| formulation | ms a frame | frames/s | over baseline | largest difference / std | TFLOP/s | of conv2d's |")
-    print("|---|---|---|---|---|---|---|")
-    runs: list[tuple[str, Callable[[], Tensor], str]] = [
-        ("frame by frame (baseline), fp32", lambda: frame_by_frame(net, lr, rgb), "none"),
-        ("STDNet, fp32", lambda: net(lr, rgb).depth, "none"),
-        ("STDNet, fp32, freed memory kept", lambda: net(lr, rgb).depth, "none"),
-        ("STDNet, bf16 autocast", lambda: net(lr, rgb).depth, "bf16"),
-    ]
-    if options.compile:
-        compiled = torch.compile(net)
-        runs.append(("STDNet, fp32, compiled", lambda: compiled(lr, rgb).depth, "none"))
-    with torch.inference_mode():
-        ceilings = {
-            amp: ceiling(height // 4, width // 4, 3 * options.channels, device, amp) for amp in ("none", "bf16")
-        }
-        exact: Tensor | None = None
-        base = 0.0
-        for label, run, amp in runs:
-            if "kept" in label:
-                keep_freed_memory()
-            with autocast(device, amp):
-                found = run()
-                seconds = median_seconds(run, device, options.repeats) / t
-            exact = found if exact is None else exact
-            base = base or seconds
-            difference = float((found - exact).abs().max() / exact.std())
-            rate = flops / seconds
-            cells = [f"{1e3 * seconds:.1f}", f"{1 / seconds:.2f}", f"{base / seconds:.2f}x", f"{difference:.1e}"]
-            print(f"| {label} | {' | '.join(cells)} | {rate / 1e12:.3f} | {rate / ceilings[amp]:.0%} |", flush=True)
-        print(
-            f"\n{flops / 1e12:.3f} TFLOP a frame (1 MAC = 2 FLOP, deformable convolutions included); {memory(device)}\n"
-        )
-        parts(net, lr, rgb, device)
+    rate = matrix_rate(device, torch.bfloat16)
+    print("| formulation | ms a frame | frames/s | over baseline | largest difference / std | TFLOP/s | ", end="")
+    print("of conv2d's | over the floor | MiB |\n|---|---|---|---|---|---|---|---|---|")
+    exact: Tensor | None = None
+    base = 0.0
+    for variant in variants(options, device):
+        try:
+            found, seconds, memory = timed_run(net, lr, rgb, variant, options.repeats)
+        except Exception as error:  # one formulation that fails here shall not cost the rest of the table
+            print(f"| {variant.label} | {type(error).__name__}: {str(error).splitlines()[:1]} |" + " |" * 7, flush=True)
+            continue
+        seconds /= t
+        exact = found if exact is None else exact
+        base = base or seconds
+        with full_precision(variant.tf32):
+            conv = ceiling(height // 4, width // 4, 3 * options.channels, device, variant)
+        cells = [
+            f"{1e3 * seconds:.1f}",
+            f"{1 / seconds:.2f}",
+            f"{base / seconds:.2f}x",
+            f"{float((found - exact).abs().max() / exact.std()):.1e}",
+            f"{flops / seconds / 1e12:.3f}",
+            f"{flops / seconds / conv:.0%}",
+            f"{seconds * rate / flops:.1f}x",
+            memory,
+        ]
+        print(f"| {variant.label} | {' | '.join(cells)} |", flush=True)
+    print(
+        f"\n{flops / 1e12:.3f} TFLOP a frame (1 MAC = 2 FLOP, deformable convolutions included). A large bf16 matrix "
+        f"product runs at {rate / 1e12:.2f} TFLOP/s here: the floor is {1e3 * flops / rate:.2f} ms a frame.\n"
+    )
+    parts(net, lr, rgb, device)
+
+
+def timed_run(net: STDNet, lr: Tensor, rgb: Tensor, variant: Variant, repeats: int) -> tuple[Tensor, float, str]:
+    """Depth, seconds of a clip, and memory of one row."""
+    if variant.keep_memory:
+        keep_freed_memory()
+    own = copy.deepcopy(net)
+    if variant.channels_last:
+        own = own.to(memory_format=torch.channels_last)
+    for module in own.modules():
+        if isinstance(module, TemporalDifference):
+            module.deform_backend = variant.backend
+    if variant.compile:
+        torch._dynamo.reset()
+    called = torch.compile(own) if variant.compile else own
+
+    def run() -> Tensor:
+        with autocast(lr.device, variant.amp):
+            return frame_by_frame(own, lr, rgb) if variant.plain else called(lr, rgb).depth
+
+    with full_precision(variant.tf32):
+        made = captured(run) if variant.graph else run
+        found = made().clone()
+        # The memory of a graph is its own and does not show in a replay.
+        memory = "" if variant.graph else peak_memory(made, lr.device)
+        return found, median_seconds(made, lr.device, repeats), memory
+
+
+def captured(run: Callable[[], Tensor]) -> Callable[[], Tensor]:
+    """The call as a CUDA graph: all kernels of a clip in one launch."""
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            run()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        out = run()
+
+    def replay() -> Tensor:
+        graph.replay()
+        return out
+
+    return replay
 
 
 def frame_by_frame(net: STDNet, lr: Tensor, rgb: Tensor) -> Tensor:
@@ -164,11 +248,12 @@ def count_flops(net: STDNet, lr: Tensor, rgb: Tensor) -> float:
     return plain + calls * 2 * 2 * 9 * channels * channels * cells
 
 
-def ceiling(height: int, width: int, channels: int, device: torch.device, amp: str) -> float:
-    """FLOP/s of a large 3x3 convolution here."""
-    conv = nn.Conv2d(channels, channels, 3, padding=1).to(device)
-    x = torch.randn(8, channels, height, width, device=device)
-    with autocast(device, amp):
+def ceiling(height: int, width: int, channels: int, device: torch.device, variant: Variant) -> float:
+    """FLOP/s of a large 3x3 convolution here, in the row's precision and layout."""
+    layout = torch.channels_last if variant.channels_last else torch.contiguous_format
+    conv = nn.Conv2d(channels, channels, 3, padding=1).to(device, memory_format=layout)
+    x = torch.randn(8, channels, height, width, device=device).contiguous(memory_format=layout)
+    with autocast(device, variant.amp):
         seconds = median_seconds(lambda: conv(x), device, 5)
     return 2 * 9 * channels * channels * x.numel() / channels / seconds
 
@@ -212,14 +297,10 @@ def timed(module: nn.Module, label: str, spent: dict[str, float], device: torch.
 
 
 def autocast(device: torch.device, amp: str) -> contextlib.AbstractContextManager:
-    return torch.autocast(device.type, torch.bfloat16) if amp == "bf16" else contextlib.nullcontext()
-
-
-def memory(device: torch.device) -> str:
-    """Peak memory of the process so far."""
-    if device.type == "cuda":
-        return f"peak memory {torch.cuda.max_memory_allocated(device) / 2**30:.2f} GiB"
-    return f"peak memory of the process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB"
+    # A CUDA graph must not depend on casts that were cached outside of it.
+    cached = device.type != "cuda"
+    dtype = torch.bfloat16
+    return torch.autocast(device.type, dtype, cache_enabled=cached) if amp == "bf16" else contextlib.nullcontext()
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ from torch import Tensor
 from STDNet import STDNet
 from STDNet.checkpoint import official_names
 
-sys.path.insert(0, str(Path(__file__).parent))
+TESTS = Path(__file__).parent
+sys.path[:0] = [str(TESTS), str(TESTS / "super_resolve")]  # its captures serve the page too
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 
 

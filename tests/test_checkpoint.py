@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,9 @@ import torch
 import STDNet as package
 from STDNet import InputError, STDNet, STDNetConfig
 from STDNet.checkpoint import (
+    WEIGHTS,
     Checkpoint,
+    checksum,
     from_official,
     load,
     locate,
@@ -192,15 +196,26 @@ def test_an_interrupted_save_leaves_the_old_file(ours: Path, monkeypatch: pytest
 
 def test_command_line_converts_both_ways(ours: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     to, back = tmp_path / "to.pth", tmp_path / "back.pth"
-    main(["--convert", str(ours), "--out", str(to)])
-    main(["--convert", str(to), "--out", str(back), "--scale", "8"])
+    main(["convert", str(ours), "--out", str(to)])
+    main(["convert", str(to), "--out", str(back), "--scale", "8"])
     assert _equal(load(ours), load(back), heads=False)
-    main(["--convert", str(back), "--out", str(to)])
+    main(["convert", str(back), "--out", str(to)])
     assert "conv_guide_init.hg_1.0.weight" in torch.load(to, weights_only=True)
-    main(["--show", str(ours)])
+    main(["show", str(ours)])
     assert "scale 8, 4 channels" in capsys.readouterr().out
-    with pytest.raises(InputError, match="--show"):
-        main([])
+    with pytest.raises(InputError, match="--out is missing"):
+        main(["convert", str(ours)])
+
+
+def test_the_list_shows_every_name(capsys: pytest.CaptureFixture) -> None:
+    main(["list"])
+    lines = capsys.readouterr().out.splitlines()[2:]
+    assert [line.split(" | ")[0].removeprefix("| ") for line in lines] == list(WEIGHTS)
+    for line, name in zip(lines, WEIGHTS, strict=True):
+        found = read(name)
+        validation = found.meta["validation"]  # as the file itself says
+        scores = f"{validation['rmse_cm']:.2f} / {validation['mae_cm']:.2f}"
+        assert line.startswith(f"| {name} | x{found.config.scale} | 16 | 2.6 | {scores} |")
 
 
 def test_safetensors_hold_the_network_in_half_precision(net: STDNet, tmp_path: Path) -> None:
@@ -221,11 +236,11 @@ def test_safetensors_hold_the_network_in_half_precision(net: STDNet, tmp_path: P
 
 def test_convert_to_safetensors(ours: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.safetensors"
-    main(["--convert", str(ours), "--out", str(out)])
+    main(["convert", str(ours), "--out", str(out)])
     assert read(out).meta == {"max_depth_m": 30.0}
     facts = tmp_path / "facts.json"
     facts.write_text('{"licence": "Apache-2.0"}')
-    main(["--convert", str(ours), "--out", str(out), "--facts", str(facts)])
+    main(["convert", str(ours), "--out", str(out), "--facts", str(facts)])
     assert read(out).meta == {"licence": "Apache-2.0"}
 
 
@@ -233,6 +248,17 @@ def test_a_normaliser_stays_with_the_weights_only_where_it_was_chosen() -> None:
     assert Checkpoint(SMALL, {}, {"max_depth_m": 30.0, "settings": {"max_depth": None}}).max_depth_m is None
     assert Checkpoint(SMALL, {}, {"settings": {"max_depth": 10.0}}).max_depth_m == 10.0
     assert Checkpoint(SMALL, {}).max_depth_m is None
+
+
+def test_the_table_has_every_file_that_ships() -> None:
+    assert sorted(path.stem for path in locate(shipped()[0]).parent.iterdir()) == shipped()
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_the_table_says_what_the_files_say(name: str) -> None:
+    row, found = WEIGHTS[name], read(name)
+    assert row.sha256 == checksum(locate(name)) and row.config == found.config
+    assert row.validation == {key: found.meta["validation"][key] for key in ("rmse_cm", "mae_cm")}
 
 
 @pytest.mark.parametrize("name", shipped())
@@ -245,7 +271,7 @@ def test_weights_that_ship_are_small_and_say_what_they_are(name: str) -> None:
 
 
 def test_an_unknown_name_lists_what_ships() -> None:
-    with pytest.raises(InputError, match="weights that ship"):
+    with pytest.raises(InputError, match="weights by name: stdnet-s-x4"):
         load("stdnet-xxl")
 
 
@@ -253,3 +279,19 @@ def test_weights_of_another_scale_are_read_when_asked_for(ours: Path) -> None:
     with pytest.raises(InputError, match="trained for scale 8"):
         read(ours, scale=4)
     assert read(ours, scale=4, any_scale=True).config == SMALL
+
+
+def test_without_the_hugging_face_hub_all_but_its_methods_work(ours: Path) -> None:
+    code = f"""
+import sys
+sys.modules["huggingface_hub"] = None  # importing it now fails
+from STDNet import STDNet, load
+net = load({str(ours)!r})
+for call in (lambda: net.save_pretrained("x"), lambda: STDNet.from_pretrained("x"), lambda: net.push_to_hub("x")):
+    try:
+        call()
+    except ValueError as error:
+        print(error)
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.count("needs huggingface_hub: pip install huggingface_hub") == 3

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from STDNet.command_line import option, parse, progress, run
+from STDNet.command_line import argument, choose, option, parse, progress, run
 from STDNet.errors import InputError
 
 
@@ -49,6 +49,33 @@ def test_wrong_flags_end_with_two(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         parse(Config, arguments, description="x")
     assert stopped.value.code == 2
+
+
+@dataclass(frozen=True)
+class Placed:
+    source: Path = argument("a file")
+    scale: int = option(4, "a number")
+
+
+def _copy(argv: list[str]) -> None:
+    """Copy it."""
+    print(parse(Placed, argv, description="x", command="copy"))
+
+
+def test_arguments_by_position_and_commands(capsys: pytest.CaptureFixture) -> None:
+    choose({"copy": _copy}, ["copy", "a/b", "--scale", "8"], description="x")
+    assert capsys.readouterr().out.strip() == str(Placed(Path("a/b"), 8))
+    for arguments, code, text in (
+        (["--help"], 0, "copy      Copy it."),
+        (["copy", "--help"], 0, "copy [-h] [--scale INT] SOURCE"),
+        (["paste"], 2, "invalid choice: 'paste'"),
+        ([], 2, "required: COMMAND"),
+        (["copy"], 2, "required: SOURCE"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            choose({"copy": _copy}, arguments, description="x")
+        found = capsys.readouterr()
+        assert stopped.value.code == code and text in found.out + found.err
 
 
 def test_bad_input_is_one_line(capsys: pytest.CaptureFixture) -> None:

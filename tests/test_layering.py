@@ -6,11 +6,12 @@ import ast
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1] / "STDNet"
-FOUNDATION = {"errors", "files", "command_line"}  # every room may import these
+FOUNDATION = {"errors", "files", "command_line", "weight_file"}  # every room may import these
 ALLOWED = {
     "errors": set(),
     "files": set(),
     "command_line": set(),
+    "weight_file": set(),
     "clip": set(),
     "ops": set(),
     "geometry": set(),
@@ -23,23 +24,38 @@ ALLOWED = {
     "baselines": {"models", "ops"},
     "datasets": {"clip", "simulator"},
     "statistics": {"metrics", "visualize"},
+    "systems": {"models", "baselines"},
     "streaming": {"clip", "models"},
-    "checkpoint": {"models"},
-    "evaluation": {"clip", "datasets", "metrics", "models", "streaming", "checkpoint", "visualize", "distributed"},
+    "checkpoint": {"models", "systems"},
+    "evaluation": {
+        *("clip", "datasets", "metrics", "models", "systems", "streaming", "checkpoint", "visualize", "distributed"),
+    },
     "super_resolve": {
-        *("clip", "datasets", "models", "streaming", "checkpoint", "evaluation"),
+        *("clip", "datasets", "models", "systems", "checkpoint", "evaluation"),
         *("visualize", "geometry", "distributed"),
     },
-    "training": {"clip", "datasets", "losses", "models", "distributed", "checkpoint", "evaluation"},
+    "export": {"models", "checkpoint"},
+    "page": {
+        *("clip", "datasets", "models", "checkpoint", "evaluation", "super_resolve"),
+        *("metrics", "visualize", "geometry", "distributed"),
+    },
+    "training": {"clip", "datasets", "losses", "models", "systems", "distributed", "checkpoint", "evaluation"},
 }
 # Packages that only one room knows.
 OWNED = {
     "torchvision": {"ops"},
     "mmcv": {"ops"},
+    "triton": {"ops"},
     "matplotlib": {"visualize"},
     "av": {"datasets", "visualize"},
     "OpenEXR": {"datasets", "super_resolve"},
     "tensorboard": {"training"},
+    "huggingface_hub": {"models"},
+    "gdown": {"checkpoint"},
+    "onnx": {"export"},
+    "onnxruntime": {"export"},
+    "starlette": {"page"},
+    "uvicorn": {"page"},
 }
 
 

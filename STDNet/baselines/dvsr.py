@@ -26,10 +26,12 @@ from STDNet.models.layers import LEAK, ConvBlock, Encoder, activated_conv3x3, co
 from STDNet.models.reconstruction import Reconstruction, blend
 from STDNet.models.stdnet import COLOUR_GAIN, DEPTH_GAIN, GRID
 from STDNet.models.temporal_difference import PASSES
+from STDNet.models.video_model import DepthVideoModel
 from STDNet.ops import deform_conv2d
 
 OFFSET_GROUPS = 16  # over the 2C channels of two neighbours
 LARGEST_OFFSET = 10.0  # cells, on top of the flow
+CONTEXT, CHUNK = 8, 16  # frames to either side of a piece of a long video, and of the piece
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,11 @@ class DVSROutput:
 
     depth: Tensor
     stages: tuple[Tensor, ...]
+
+    @property
+    def intermediate(self) -> tuple[Tensor, ...]:
+        """What deep supervision asks of: the depth of both stages."""
+        return self.stages
 
 
 class Flows(NamedTuple):
@@ -188,8 +195,11 @@ class Stage(nn.Module):
         return Flows(*(flow.unflatten(0, (b, frames - 1)) for flow in small))
 
 
-class DVSR(nn.Module):
+class DVSR(DepthVideoModel):
     """Two stages: the first guided by RGB, the second by the first; both find their own optical flow in RGB.
+
+    Every frame sees its whole clip. A stream makes 16 frames at a time from clips with 8 more frames to either side, so
+    that videos of at most 16 frames are one clip. In training, both stages are supervised (0.1) for the first third.
 
     Under bf16 autocast the depth loses its small differences at the first convolution: train in fp32.
 
@@ -198,6 +208,11 @@ class DVSR(nn.Module):
         channels: Width C, a multiple of 8; 64 in the paper (15.495 M parameters).
         deform_backend: Back-end of the deformable convolutions, see `STDNet.ops.deform_conv2d`.
     """
+
+    reach = CONTEXT
+    chunk = CHUNK
+    deep_weight = 0.1
+    deep_share = 1 / 3  # 50,000 of 150,000 steps in the paper
 
     def __init__(self, scale: int = 4, *, channels: int = 64, deform_backend: str = "auto") -> None:
         super().__init__()

@@ -13,11 +13,12 @@ import itertools
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from STDNet.errors import InputError
 from STDNet.models.inputs import fit
+from STDNet.models.video_model import DepthVideoModel
 
 MODES = ("nearest", "bilinear", "bicubic")
 COLOUR_FLOOR = 1e-6  # weight of a pixel whose colour is entirely different
@@ -29,7 +30,7 @@ class InterpolationOutput(NamedTuple):
     depth: Tensor
 
 
-class Interpolation(nn.Module):
+class Interpolation(DepthVideoModel):
     """Upsample every frame alone, without RGB (which only gives the size)."""
 
     def __init__(self, scale: int, mode: str = "bilinear") -> None:
@@ -46,7 +47,7 @@ class Interpolation(nn.Module):
         return InterpolationOutput(upsample(lr, self.scale, self.mode)[..., :height, :width])
 
 
-class JointBilateral(nn.Module):
+class JointBilateral(DepthVideoModel):
     """Upsample every frame alone, guided by its RGB frame; see `joint_bilateral` for the arguments."""
 
     def __init__(self, scale: int, *, radius: int = 2, sigma_pixels: float = 0.5, sigma_colour: float = 0.1) -> None:

@@ -13,11 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from STDNet.checkpoint.official import NETWORK_PREFIX, from_official, to_official
-from STDNet.checkpoint.shipped import SUFFIX, locate, read_safetensors, shipped
+from STDNet.checkpoint.official import NETWORK_PREFIX, from_official, official_names, to_official
+from STDNet.checkpoint.table import WEIGHTS, locate
 from STDNet.errors import InputError
 from STDNet.files import atomic_write
-from STDNet.models import STDNet, STDNetConfig
+from STDNet.models import DepthVideoModel, STDNetConfig
+from STDNet.systems import UNTRAINED, BaselineConfig, SystemConfig, create, from_plain
+from STDNet.weight_file import SUFFIX, read_weights, write_weights
 
 FORMAT = "STDNet checkpoint"
 VERSION = 1
@@ -28,14 +30,14 @@ class Checkpoint:
     """What a file holds.
 
     Attributes:
-        config: Which network the weights belong to.
+        config: Which model the weights belong to; it has the model's name.
         state: The weights under our names; the training-only `heads.*` may be absent (official files lack them).
         meta: Where they come from: `max_depth_m` (the normaliser in training, metres), data set, metrics, versions ...
         training: Optimiser, schedule and counters to go on from; empty in files made for use alone.
         official: True for what was just read from a file in the official form.
     """
 
-    config: STDNetConfig
+    config: SystemConfig
     state: dict[str, Tensor]
     meta: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
@@ -50,28 +52,50 @@ class Checkpoint:
         return self.meta.get("settings", {}).get("max_depth")
 
 
-def load(path: Path | str, *, scale: int | None = None, device: torch.device | str = "cpu") -> STDNet:
-    """Build the network that a file describes, ready for use.
+def load(path: Path | str, *, scale: int | None = None, device: torch.device | str = "cpu") -> DepthVideoModel:
+    """Build the model that a file describes, STDNet or another, ready for use.
 
     Args:
-        path: A checkpoint of ours, an official `.pth` file, or the name of weights that ship with the package, such
-            as "stdnet-s-x4" (see `shipped`).
+        path: The name of weights, such as "stdnet-s-x4" (`WEIGHTS` has them all); a checkpoint of ours, an official
+            `.pth` file, or a folder of `STDNet.save_pretrained`; or the http(s) address of such a file, which is
+            downloaded once (`#sha256=...` at its end is checked; Google Drive needs gdown).
         scale: Needed for official files, which do not say theirs; must agree with a checkpoint of ours.
         device: Where the network shall live.
 
     Returns:
-        The network in evaluation mode.
+        The model in evaluation mode.
 
     Raises:
-        InputError: The file is missing, damaged, not a checkpoint, or of another network or scale.
+        InputError: The file is missing, damaged, not a checkpoint, or of another network or scale; a download failed.
     """
     return build(read(path, scale=scale), source=str(path)).to(device)
 
 
-def build(checkpoint: Checkpoint, *, source: str = "checkpoint") -> STDNet:
-    """The network of a checkpoint, in evaluation mode; `source` names it in messages."""
-    net = STDNet(checkpoint.config)
+def of_model(model: str | None, path: Path | str, *, scale: int | None) -> Checkpoint:
+    """The checkpoint at `path`, of that model; for one without anything to train, an empty one.
+
+    Args:
+        model: A name of `STDNet.systems`; None takes the checkpoint's.
+        path: What `load` takes; not looked at where there is nothing to train.
+        scale: As in `load`; needed where there is nothing to train.
+
+    Raises:
+        InputError: A checkpoint of another model; what `load` refuses.
+    """
+    if model in UNTRAINED:
+        assert model is not None and scale is not None
+        return Checkpoint(BaselineConfig(model, scale), {})
+    found = read(path, scale=scale)
+    if model not in (None, found.config.name):
+        raise InputError(f"{path}: holds the weights of {found.config.name}, not of {model}")
+    return found
+
+
+def build(checkpoint: Checkpoint, *, source: str = "checkpoint") -> DepthVideoModel:
+    """The model of a checkpoint with its facts, in evaluation mode; `source` names it in messages."""
+    net = create(checkpoint.config)
     fill(net, checkpoint.state, source=source)
+    net.meta = dict(checkpoint.meta)
     return net.eval()
 
 
@@ -97,10 +121,9 @@ def read(path: Path | str, *, scale: int | None = None, any_scale: bool = False)
     """
     path, expected_scale = locate(path), None if any_scale else scale
     if not path.is_file():
-        raise InputError(f"{path}: no such checkpoint file; weights that ship: {', '.join(shipped()) or 'none'}")
+        raise InputError(f"{path}: no such checkpoint file; weights by name: {', '.join(WEIGHTS)}")
     if path.suffix == SUFFIX:
-        config, state, meta = read_safetensors(path)
-        return _checked(Checkpoint(config, state, meta), path, expected_scale)
+        return _checked(_read_safetensors(path), path, expected_scale)
     content = _unpickle(path)
     if "format" not in content and "model" not in content:
         return _read_official(path, content, scale)
@@ -110,31 +133,41 @@ def read(path: Path | str, *, scale: int | None = None, any_scale: bool = False)
             f"{FORMAT!r} version {VERSION}; use a checkpoint written by train.py or an official .pth file"
         )
     try:
-        config = STDNetConfig(**content["config"])
+        config = from_plain(content["config"])
         checkpoint = Checkpoint(config, content["model"], content["meta"], content["training"])
     except (KeyError, TypeError) as error:
         raise InputError(f"{path}: damaged checkpoint ({type(error).__name__}: {error}); get it again") from None
     return _checked(checkpoint, path, expected_scale)
 
 
+def write_safetensors(
+    path: Path | str, config: SystemConfig, state: Mapping[str, Tensor], meta: Mapping[str, Any]
+) -> None:
+    """Write the network without its training heads in fp16, with configuration and facts in the header."""
+    halves = {name: value.half() for name, value in state.items() if not name.startswith("heads.")}
+    write_weights(path, dataclasses.asdict(config), halves, meta)
+
+
 def write_official(path: Path | str, state: Mapping[str, Tensor]) -> None:
     """Write weights under our names as the official code saves them: a bare state dict without prefix and heads."""
     network = {name: value for name, value in state.items() if not name.startswith("heads.")}
+    if lacking := [name for name in official_names() if name not in network and not name.startswith("heads.")]:
+        raise InputError(f"only the full STDNet has an official form, these weights lack {lacking[0]}")
     official = {name.removeprefix(NETWORK_PREFIX): value.clone() for name, value in to_official(network).items()}
     with atomic_write(path) as file:
         torch.save(official, file)
 
 
-def fill(net: STDNet, state: Mapping[str, Tensor], *, source: str = "state") -> None:
+def fill(net: DepthVideoModel, state: Mapping[str, Tensor], *, source: str = "state") -> None:
     """Load weights strictly; only the training heads may be absent, they then keep their values."""
-    check_names(state, net.config, source=source)
+    check_names(state, net.config, source=source)  # type: ignore[arg-type]
     net.load_state_dict(dict(state), strict=False)
 
 
-def check_names(state: Mapping[str, Tensor], config: STDNetConfig, *, source: str) -> None:
+def check_names(state: Mapping[str, Tensor], config: SystemConfig, *, source: str) -> None:
     """Refuse weights that are not exactly this network's, with the first difference named."""
     with torch.device("meta"):
-        expected = STDNet(config).state_dict()
+        expected = create(config).state_dict()
     missing = [name for name in expected if name not in state and not name.startswith("heads.")]
     unknown = [name for name in state if name not in expected]
     if missing or unknown:
@@ -157,6 +190,16 @@ def _checked(checkpoint: Checkpoint, path: Path, scale: int | None) -> Checkpoin
         raise InputError(f"{path}: trained for scale {config.scale}, asked for {scale}; give the matching file")
     check_names(checkpoint.state, config, source=str(path))
     return checkpoint
+
+
+def _read_safetensors(path: Path) -> Checkpoint:
+    """Such a file, its weights in fp32."""
+    arguments, state, meta = read_weights(path)
+    try:
+        config = from_plain(arguments)
+    except TypeError as error:
+        raise InputError(f"{path}: not weights of this project ({error})") from None
+    return Checkpoint(config, {name: value.float() for name, value in state.items()}, meta)
 
 
 def _unpickle(path: Path) -> dict[str, Any]:

@@ -17,9 +17,9 @@ from STDNet.errors import InputError
 from STDNet.files import atomic_write
 from STDNet.visualize import frame_strip, stack
 
-DESCRIPTION = f"""usage: python -m STDNet.datasets NAME --root FOLDER --list FILE [flags]; NAME: {", ".join(LAYOUTS)}.
-Reads every frame of a data set and reports all that is wrong: missing and broken files, shapes, ranges, units.
-python -m STDNet.datasets synthetic --layout DyDToF --out FOLDER makes procedural videos in the layout of a data set."""
+DESCRIPTION = f"""Check a data set: read every frame and report all that is wrong: missing and broken files, shapes,
+ranges, units. NAME is one of {", ".join(LAYOUTS)}. With NAME synthetic the command makes procedural videos in the
+layout of a data set instead: python -m STDNet.datasets synthetic --help."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,13 @@ def main(argv: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if argv is None else argv
     name = arguments[0] if arguments and not arguments[0].startswith("-") else None
     if name == "synthetic":
-        synthesise(arguments[1:])
+        synthesise(arguments[1:], command="synthetic")
         return
-    config = parse(CheckConfig, arguments[1:] if name else arguments, description=DESCRIPTION)
+    config = parse(CheckConfig, arguments[1:] if name else arguments, description=DESCRIPTION, command="NAME")
     if name not in LAYOUTS:
         known = ", ".join([*LAYOUTS, "synthetic"])
-        raise InputError(f"data set {name!r} is unknown; the first argument is one of {known}")
+        problem = "no data set is named" if name is None else f"data set {name!r} is unknown"
+        raise InputError(f"{problem}; the first argument is one of {known}")
     if config.every < 1 or config.rows < 1:
         raise InputError("--every and --rows are 1 or more")
     found, reports = _open(name, config)

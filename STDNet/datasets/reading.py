@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from STDNet.errors import InputError
+from STDNet.files import write_npy
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".avi")
 IMAGE_PATTERNS = ("*.png", "*.jpg", "*.jpeg", "*.PNG", "*.JPG", "*.JPEG")
@@ -100,7 +102,7 @@ def read_image(path: Path, kind: str = "RGB") -> np.ndarray:
                 return np.asarray(image).astype(np.uint16)
     except FileNotFoundError:
         raise missing(path) from None
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(f"{path}: not a whole picture ({error}); copy it again") from None
     raise InputError(f"{path}: a picture of mode {mode}; expected {'8-bit RGB' if kind == 'RGB' else '16-bit grey'}")
 
@@ -116,20 +118,39 @@ def image_size(path: Path) -> tuple[int, int]:
             return image.height, image.width
     except FileNotFoundError:
         raise missing(path) from None
-    except (OSError, SyntaxError) as error:
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise InputError(f"{path}: not a picture ({error}); copy it again") from None
 
 
-def rgb_frames(paths: Sequence[Path], start: int, stop: int, step: int = 1) -> Iterator[np.ndarray]:
+def decoded_image(path: Path, cache: Path) -> np.ndarray:
+    """`read_image`, memory-mapped from `cache`, where it is decoded to on first use; [H, W, 3] uint8, read-only.
+
+    A picture that changes in size or time is decoded anew. Several processes may share the folder.
+    """
+    try:
+        facts = path.stat()
+    except FileNotFoundError:
+        raise missing(path) from None
+    key = hashlib.sha256(f"{path.absolute()}:{facts.st_size}:{facts.st_mtime_ns}".encode()).hexdigest()[:32]
+    kept = cache / key[:2] / f"{key}.npy"
+    if not kept.exists():
+        write_npy(kept, read_image(path))
+    return read_npy(kept)
+
+
+def rgb_frames(
+    paths: Sequence[Path], start: int, stop: int, step: int = 1, cache: Path | None = None
+) -> Iterator[np.ndarray]:
     """The pictures `start`, `start + step`, ... before `stop`, [H, W, 3] uint8, one at a time.
 
-    `paths` holds one picture a frame, or the same video file for every frame.
+    `paths` holds one picture a frame, or the same video file for every frame. `cache`: see `decoded_image`; not for
+    video files.
     """
     if paths[start].suffix.lower() in VIDEO_SUFFIXES:
         yield from _video_frames(paths[start], start, stop, step)
     else:
         for t in range(start, stop, step):
-            yield read_image(paths[t])
+            yield read_image(paths[t]) if cache is None else decoded_image(paths[t], cache)
 
 
 def video_length(path: Path) -> int:

@@ -20,7 +20,7 @@ from STDNet.evaluation.prediction import AMP_TYPES
 from STDNet.evaluation.report import mean, table, writer
 from STDNet.evaluation.scoring import VideoScore, score_videos
 from STDNet.files import write_json
-from STDNet.streaming import DELAY
+from STDNet.systems import SYSTEMS, UNTRAINED
 
 log = logging.getLogger(__name__)
 
@@ -29,13 +29,18 @@ log = logging.getLogger(__name__)
 class EvaluationConfig:
     """Flags of the test scripts."""
 
+    model: str | None = option(
+        None,
+        f"which model (None: that of the checkpoint); {', '.join(UNTRAINED)} need no checkpoint",
+        choices=tuple(SYSTEMS),
+    )
     scale: int = option(4, "RGB pixels per depth pixel: 4, 8, 16")
     root_dir: Path | None = option(None, "where the data set lies (None: dataset/<its name>)")
     list: Path | None = option(None, "index file of the sequences (None: the paper's test list)")
     model_dir: Path | None = option(
         None,
         "checkpoint, ours or official, or weights that ship, such as stdnet-s-x4 (None: the best of "
-        "experiment/STDNet_<scale>)",
+        "experiment/STDNet_<scale>, or <model>_<scale>)",
     )
     results_dir: Path | None = option(None, "folder of the results (None: experiment/<data set>_x<scale>)")
     save: tuple[str, ...] = option((), "also write the predictions: npy (metres), png (16-bit, mm)")
@@ -47,8 +52,8 @@ class EvaluationConfig:
         None, "metres that the network sees as 1 (None: what --max_depth was in training, else the data set's)"
     )
     frames: int | None = option(None, "score only so many frames of each sequence (None: all)")
-    lookahead: int = option(
-        DELAY, "frames awaited before a frame is given, 0 to 8; 8 is exact, fewer are faster to come"
+    lookahead: int | None = option(
+        None, "frames awaited before a frame is given (None: all that it is made from, 8 for STDNet); fewer come sooner"
     )
     device: str = option("auto", "auto, cpu, cuda, cuda:N or mps")
     amp: str = option("none", "autocast type", choices=tuple(AMP_TYPES))
@@ -57,8 +62,8 @@ class EvaluationConfig:
         unknown = [kind for kind in self.save if kind not in ("npy", "png")]
         if unknown:
             raise InputError(f"--save {unknown[0]}: choose npy, png or both")
-        if not 0 <= self.lookahead <= DELAY:
-            raise InputError(f"--lookahead must be 0 to {DELAY}, got {self.lookahead}")
+        if self.lookahead is not None and self.lookahead < 0:
+            raise InputError(f"--lookahead must not be negative, got {self.lookahead}")
         if self.frames is not None and self.frames < 1:
             raise InputError(f"--frames must be at least 1, got {self.frames}")
 
@@ -79,8 +84,8 @@ def evaluate(config: EvaluationConfig, dataset: str, index: Path | None) -> list
     """
     device = distributed.choose_device(config.device)
     with distributed.process_group(device):
-        path = config.model_dir or _best_of(Path("experiment") / f"STDNet_{config.scale}")
-        found = checkpoint.read(path, scale=config.scale)
+        path = _weights(config)
+        found = checkpoint.of_model(config.model, path, scale=config.scale)
         folder = config.results_dir or Path("experiment") / f"{dataset}_x{config.scale}"
         sequences = _sequences(config, dataset, index, config.max_depth or found.max_depth_m)
         model = checkpoint.build(found, source=str(path)).to(device)
@@ -97,7 +102,8 @@ def evaluate(config: EvaluationConfig, dataset: str, index: Path | None) -> list
             show_progress=True,
         )
         if distributed.is_main():
-            print(table(scores, dataset, config.scale, config.protocol))
+            label = "STDNet" if found.config.name == "stdnet" else found.config.name
+            print(table(scores, dataset, config.scale, config.protocol, label))
             header = {"dataset": dataset, "scale": config.scale, "protocol": config.protocol, "model": str(path)}
             machine = {"machine": platform.processor() or platform.machine(), "device": str(device), "amp": config.amp}
             rows = [{**vars(score)} for score in scores]
@@ -130,6 +136,16 @@ def _sequences(
         lr=config.lr_source,
         max_depth_m=max_depth_m,
     )
+
+
+def _weights(config: EvaluationConfig) -> Path:
+    """The checkpoint; for a model that needs none, its name."""
+    if config.model in UNTRAINED:
+        if config.model_dir is not None:
+            raise InputError(f"--model {config.model} has no weights: leave out --model_dir")
+        return Path(config.model)
+    label = "STDNet" if config.model in (None, "stdnet") else config.model
+    return config.model_dir or _best_of(Path("experiment") / f"{label}_{config.scale}")
 
 
 def _best_of(folder: Path) -> Path:

@@ -17,24 +17,23 @@ from torch.nn import functional as F
 
 from STDNet.clip import Clip
 from STDNet.datasets import Video
-from STDNet.models import STDNet
-from STDNet.streaming import DELAY, stream
+from STDNet.models import DepthVideoModel
+from STDNet.streaming import stream
 from STDNet.visualize import comparison
 
 AMP_TYPES = {"none": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-CHUNK = 4  # frames that run as one batch
 Item = TypeVar("Item")
 
 
 def predict(
-    model: STDNet,
+    model: DepthVideoModel,
     video: Video,
     start: int = 0,
     stop: int | None = None,
     *,
     device: torch.device,
     amp: str = "none",
-    lookahead: int = DELAY,
+    lookahead: int | None = None,
 ) -> Iterator[tuple[Clip, Tensor, float]]:
     """Super-resolve frames start..stop-1 of a sequence, each as in the whole sequence.
 
@@ -45,14 +44,16 @@ def predict(
         stop: The frame after the last one wanted; None for the end.
         device: Where to compute.
         amp: Autocast type.
-        lookahead: Frames awaited before a frame is given, see `stream`; 8 is exact.
+        lookahead: Frames awaited before a frame is given, see `stream`; None is all that the model looks at.
 
     Yields:
         The frame as a `Clip` of one frame (on the CPU), its depth [1, 1, H, W] in metres (on `device`), and the
         seconds that the network took since the frame before.
     """
     stop = len(video) if stop is None else min(stop, len(video))
-    first, end = max(0, start - DELAY), min(len(video), stop + DELAY)
+    # From the start of a chunk: pieces of a video are then cut where those of the whole video are.
+    context = -(-model.reach // model.chunk) * model.chunk
+    first, end = max(0, start - start % model.chunk - context), min(len(video), _end(stop, model))
     waiting: deque[Clip] = deque()
 
     def inputs() -> Iterator[tuple[Tensor, Tensor]]:
@@ -61,7 +62,7 @@ def predict(
             lr = clip.lr[0].to(device) / video.max_depth_m
             yield lr, clip.rgb[0].to(device)
 
-    depths = _timed(stream(model, inputs(), chunk=CHUNK, lookahead=lookahead), device, amp)
+    depths = _timed(stream(model, inputs(), lookahead=lookahead), device, amp)
     for depth, seconds in islice(depths, stop - first):
         clip = waiting.popleft()
         if first >= start:
@@ -84,11 +85,18 @@ def upsample_nearest(lr: Tensor, scale: int) -> Tensor:
     return F.interpolate(lr, scale_factor=float(scale), mode="nearest")
 
 
-def sample_picture(model: STDNet, video: Video, *, device: torch.device, amp: str = "none") -> Image.Image:
+def sample_picture(
+    model: DepthVideoModel, video: Video, *, device: torch.device, amp: str = "none", label: str = "STDNet"
+) -> Image.Image:
     """RGB, LR depth, ground truth, predictions and errors of the middle frame of a sequence."""
     t = len(video) // 2
     clip, depth, _ = next(predict(model, video, t, t + 1, device=device, amp=amp))
-    return comparison(clip, {"STDNet": depth.cpu(), "bilinear": upsample_bilinear(clip.lr, clip.scale)})
+    return comparison(clip, {label: depth.cpu(), "bilinear": upsample_bilinear(clip.lr, clip.scale)})
+
+
+def _end(stop: int, model: DepthVideoModel) -> int:
+    """The frame after the last one that is needed: that of the last chunk and of what it looks at."""
+    return -(-stop // model.chunk) * model.chunk + model.reach
 
 
 def _ahead(items: Iterable[Item]) -> Iterator[Item]:

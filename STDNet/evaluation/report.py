@@ -27,8 +27,8 @@ def mean(scores: Sequence[VideoScore]) -> dict[str, dict[str, float | None]]:
     return {**baselines, "network": over([score.network for score in scores])}
 
 
-def table(scores: Sequence[VideoScore], dataset: str, scale: int, protocol: str) -> str:
-    """A markdown table: one row a sequence and method, and those of the means, in cm."""
+def table(scores: Sequence[VideoScore], dataset: str, scale: int, protocol: str, label: str = "STDNet") -> str:
+    """A markdown table: one row a sequence and method, and those of the means, in cm; `label` names the network."""
     lines = [
         f"{dataset} x{scale}, protocol {protocol}: depth errors in cm, lower is better",
         "",
@@ -44,12 +44,12 @@ def table(scores: Sequence[VideoScore], dataset: str, scale: int, protocol: str)
     for score in scores:
         for method, values in score.baselines.items():
             lines.append(row(score.name, score.frames, method, values, None))
-        lines.append(row(score.name, score.frames, "STDNet", score.network, score.seconds))
+        lines.append(row(score.name, score.frames, label, score.network, score.seconds))
     if len(scores) > 1:
         means, frames = mean(scores), sum(score.frames for score in scores)
         for method in BASELINES:
             lines.append(row("mean", frames, method, means[method], None))
-        lines.append(row("mean", frames, "STDNet", means["network"], sum(score.seconds for score in scores)))
+        lines.append(row("mean", frames, label, means["network"], sum(score.seconds for score in scores)))
     return "\n".join(lines)
 
 

@@ -16,8 +16,7 @@ from STDNet.datasets import Video
 from STDNet.errors import InputError
 from STDNet.evaluation.prediction import predict, upsample_bilinear, upsample_nearest
 from STDNet.metrics import ErrorSums
-from STDNet.models import STDNet
-from STDNet.streaming import DELAY
+from STDNet.models import DepthVideoModel
 
 BASELINES = {"nearest": upsample_nearest, "bilinear": upsample_bilinear}
 
@@ -34,13 +33,13 @@ class VideoScore:
 
 
 def score_videos(
-    model: STDNet,
+    model: DepthVideoModel,
     sequences: Sequence[Video],
     *,
     device: torch.device,
     amp: str = "none",
     protocol: str = "paper",
-    lookahead: int = DELAY,
+    lookahead: int | None = None,
     stop: int | None = None,
     write: Callable[[Video, int, Tensor], None] | None = None,
     show_progress: bool = False,

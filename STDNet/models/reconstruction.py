@@ -45,7 +45,8 @@ class Reconstruction(nn.Module):
 
 def upsample_grid(grid: Tensor) -> Tensor:
     """[N, 1, h, w] -> [N, 1, 4h, 4w], bilinear: what the residual is added to."""
-    return F.interpolate(grid, scale_factor=4.0, mode="bilinear", align_corners=False)
+    size = 4 * grid.shape[-2], 4 * grid.shape[-1]
+    return F.interpolate(grid, size, mode="bilinear", align_corners=False)
 
 
 def blend(depths: list[Tensor], confidences: list[Tensor]) -> tuple[Tensor, Tensor]:

@@ -19,18 +19,25 @@ class SpatialFusion(NamedTuple):
 
     feature: Tensor  # the fused RGB-D feature
     weight: Tensor  # w, how much the RGB feature is trusted; the temporal branch uses it again
-    difference: Tensor  # sigma, the spatial difference of the depth feature
+    difference: Tensor | None  # sigma, the spatial difference of the depth feature; None where it is switched off
 
 
 class SpatialDifference(nn.Module):
-    """sigma, the kernel generator, the adaptive weight, and the intra-frame fusion of RGB and depth."""
+    """sigma, the kernel generator, the adaptive weight, and the intra-frame fusion of RGB and depth.
 
-    def __init__(self, channels: int) -> None:
+    Args:
+        channels: Width C.
+        differences: False is the paper's ablation: the RGB feature is concatenated as it is, with weight 1.
+    """
+
+    def __init__(self, channels: int, *, differences: bool = True) -> None:
         super().__init__()
-        self.difference_conv = conv3x3(channels, channels)
-        self.kernel_generator = KernelGenerator(channels)
-        self.weight_conv = conv3x3(2, channels)
-        self.beta = nn.Parameter(torch.full((1,), 0.1))
+        self.differences = differences
+        if differences:
+            self.difference_conv = conv3x3(channels, channels)
+            self.kernel_generator = KernelGenerator(channels)
+            self.weight_conv = conv3x3(2, channels)
+            self.beta = nn.Parameter(torch.full((1,), 0.1))
         self.fusion = ResidualGroup(2 * channels, blocks=1)
         self.fusion_conv = nn.Conv2d(2 * channels, channels, 1)
         # The depth feature passes through from the start, some of the RGB feature is added.
@@ -40,6 +47,9 @@ class SpatialDifference(nn.Module):
 
     def forward(self, depth: Tensor, rgb: Tensor) -> SpatialFusion:
         """Fuse the depth feature [N, C, h, w] and the RGB feature [N, C, h, w] of the same frames."""
+        if not self.differences:
+            feature = self.fusion_conv(self.fusion(torch.cat((depth, rgb), 1)))
+            return SpatialFusion(feature, torch.ones_like(rgb), None)
         sigma = spatial_difference(depth)
         kernels = self.kernel_generator(self.difference_conv(sigma))
         statistics = torch.cat((sigma.mean(1, keepdim=True), sigma.amax(1, keepdim=True)), 1)
@@ -70,8 +80,9 @@ def spatial_difference(x: Tensor) -> Tensor:
     """
     height, width = x.shape[-2:]
     even = F.pad(x, (0, width % 2, 0, height % 2), mode="replicate") if height % 2 or width % 2 else x
-    low = F.interpolate(even, scale_factor=0.5, mode="bilinear", align_corners=False)
-    up = F.interpolate(low, scale_factor=2.0, mode="bilinear", align_corners=False)
+    # By sizes, not by factors: with factors a traced network holds float arithmetic on its sizes, which export refuses.
+    low = F.interpolate(even, (even.shape[-2] // 2, even.shape[-1] // 2), mode="bilinear", align_corners=False)
+    up = F.interpolate(low, even.shape[-2:], mode="bilinear", align_corners=False)
     return (x - up[..., :height, :width]).abs()
 
 

@@ -15,20 +15,26 @@ from STDNet.models.layers import LEAK, ResidualGroup, conv3x3
 from STDNet.ops import deform_conv2d
 
 PASSES = ("backward_1", "forward_1", "backward_2", "forward_2")
-DISTANCES = (1, 2)  # the adjacent neighbour and the cross neighbour
+NEIGHBOURS = 2  # to the side that a pass looks at: the adjacent and the cross neighbour
 
 
 class Pairs(NamedTuple):
-    """Which frames of a window meet: frame earlier[i] and frame later[i]; all distance-1 pairs first."""
+    """Which frames of a window meet: frame earlier[i] and frame later[i]; all distance-1 pairs first, then 2 ..."""
 
     earlier: list[int]
     later: list[int]
 
     @classmethod
-    def of(cls, frames: int) -> Pairs:
-        """All pairs of a window of `frames` frames."""
-        both = [(t, t + distance) for distance in DISTANCES for t in range(frames - distance)]
+    def of(cls, frames: int, neighbours: int = NEIGHBOURS) -> Pairs:
+        """All pairs of a window of `frames` frames that are at most `neighbours` frames apart."""
+        both = [(t, t + distance) for distance in range(1, neighbours + 1) for t in range(frames - distance)]
         return cls([a for a, _ in both], [b for _, b in both])
+
+    def at(self, distance: int) -> slice:
+        """Where the pairs of frames so far apart are; frames of distance 1 come first, then 2, then 3."""
+        apart = [later - earlier for earlier, later in zip(self.earlier, self.later, strict=True)]
+        start = sum(d < distance for d in apart)
+        return slice(start, start + apart.count(distance))
 
     def towards(self, name: str, targets: range) -> tuple[list[int], list[int], list[int]]:
         """For the pass `name`: which pairs it needs to make the frames `targets`, their current and neighbour frames.
@@ -42,34 +48,68 @@ class Pairs(NamedTuple):
 
 def temporal_differences(features: Tensor, pairs: Pairs) -> Tensor:
     """[B, T, C, h, w] -> [B, P, C, h, w]: phi = |S_t - S_t+1| for the adjacent pairs, then phi-hat = |S_t - S_t+2|."""
-    return (features[:, pairs.earlier] - features[:, pairs.later]).abs()
+    return (take(features, pairs.earlier) - take(features, pairs.later)).abs()
+
+
+def take(features: Tensor, frames: list[int]) -> Tensor:
+    """[B, T, C, h, w] -> [B, len(frames), C, h, w], in slices: a list as an index is copied to the GPU at every call.
+
+    A CUDA graph cannot hold such a copy. Channels that come last in memory stay last.
+    """
+    if features.stride(2) != 1:
+        return torch.cat([features[:, run] for run in runs(frames)], 1)
+    rows = features.movedim(2, -1)
+    return torch.cat([rows[:, run] for run in runs(frames)], 1).movedim(-1, 2)
+
+
+def runs(frames: list[int]) -> list[slice]:
+    """[0, 1, 2, 0, 1] -> [0:3, 0:2]; no frames are one empty run."""
+    starts = [i for i, t in enumerate(frames) if i == 0 or t != frames[i - 1] + 1]
+    ends = [*starts[1:], len(frames)]
+    return [slice(frames[a], frames[b - 1] + 1) for a, b in zip(starts, ends, strict=False)] or [slice(0, 0)]
 
 
 class TemporalDifference(nn.Module):
     """One pass: offsets and masks from the difference, deformable alignment of depth and RGB, fusion.
 
     The same weights serve the adjacent and the cross neighbour.
+
+    Args:
+        channels: Width C.
+        deform_backend: See `STDNet.ops.deform_conv2d`.
+        differences: False is the paper's ablation: the neighbours are concatenated as they are, without alignment.
+        neighbours: How many there are to either side.
     """
 
-    def __init__(self, channels: int, deform_backend: str = "auto") -> None:
+    def __init__(
+        self,
+        channels: int,
+        deform_backend: str = "auto",
+        *,
+        differences: bool = True,
+        neighbours: int = NEIGHBOURS,
+    ) -> None:
         super().__init__()
         self.deform_backend = deform_backend
-        self.difference_conv = conv3x3(channels, channels)
-        self.current_conv = nn.Conv2d(2 * channels, channels, 1)
-        self.offset_mask_conv = conv3x3(channels, 27)
-        self.align_weight = nn.Parameter(torch.empty(channels, channels, 3, 3))
-        self.align_bias = nn.Parameter(torch.zeros(channels))
-        self.aligned_conv = conv3x3(channels, channels)
+        self.differences = differences
+        if differences:
+            self.difference_conv = conv3x3(channels, channels)
+            self.current_conv = nn.Conv2d(2 * channels, channels, 1)
+            self.offset_mask_conv = conv3x3(channels, 27)
+            self.align_weight = nn.Parameter(torch.empty(channels, channels, 3, 3))
+            self.align_bias = nn.Parameter(torch.zeros(channels))
+            self.aligned_conv = conv3x3(channels, channels)
         self.fusion = ResidualGroup(3 * channels, blocks=2)
         self.fusion_conv = nn.Conv2d(3 * channels, channels, 1)
-        nn.init.kaiming_uniform_(self.align_weight, a=5**0.5)
-        nn.init.zeros_(self.offset_mask_conv.weight)
-        nn.init.zeros_(self.offset_mask_conv.bias)  # type: ignore[arg-type]
-        # A frame starts as the mean of what its two neighbours make of it, nearly itself: what was learnt on single
+        if differences:
+            nn.init.kaiming_uniform_(self.align_weight, a=5**0.5)
+            nn.init.zeros_(self.offset_mask_conv.weight)
+            nn.init.zeros_(self.offset_mask_conv.bias)  # type: ignore[arg-type]
+        # A frame starts as the mean of what its neighbours make of it, nearly itself: what was learnt on single
         # frames stays when the temporal branch joins.
         nn.init.normal_(self.fusion_conv.weight, std=0.02)
         nn.init.zeros_(self.fusion_conv.bias)  # type: ignore[arg-type]
-        self.fusion_conv.weight.data[:, :channels, 0, 0] += torch.eye(channels) / len(DISTANCES)
+        self.fusion_conv.weight.data[:, :channels, 0, 0] += torch.eye(channels) / neighbours
 
     def forward(
         self,
@@ -88,7 +128,7 @@ class TemporalDifference(nn.Module):
             features: [B, T, C, h, w], the result of the pass before.
             rgb: [B, T, C, h, w], the RGB feature.
             weight: [B, T, C, h, w], w of the spatial difference branch; a fusion uses the current frame's.
-            differences: [B, P, C, h, w], phi and phi-hat of `pairs`.
+            differences: [B, P, C, h, w], phi and phi-hat of `pairs`; not looked at without `differences`.
             pairs: Which frames of the window meet.
             targets: Indices of the wanted frames in the window. A frame that has no neighbour in the window is copied.
 
@@ -99,14 +139,22 @@ class TemporalDifference(nn.Module):
         out = features[:, targets.start : targets.stop].clone()
         if not chosen:
             return out
-        current = features[:, currents].flatten(0, 1)
-        offset, mask = self.offsets(current, differences[:, chosen].flatten(0, 1))
-        depth, guide = self.align(features[:, neighbours].flatten(0, 1), rgb[:, neighbours].flatten(0, 1), offset, mask)
-        guide = guide * weight[:, currents].flatten(0, 1)
+        current = take(features, currents).flatten(0, 1)
+        depth, guide = (take(x, neighbours).flatten(0, 1) for x in (features, rgb))
+        if self.differences:
+            offset, mask = self.offsets(current, take(differences, chosen).flatten(0, 1))
+            depth, guide = self.align(depth, guide, offset, mask)
+        guide = guide * take(weight, currents).flatten(0, 1)
         fused = self.fusion_conv(self.fusion(torch.cat((current, depth, guide), 1)))
         fused = fused.unflatten(0, (-1, len(chosen))).to(out.dtype)
-        met = torch.tensor([t - targets.start for t in currents], device=out.device)
-        return out.index_fill(1, met, 0).index_add(1, met, fused)
+        # First what the adjacent neighbours make of their frames, then, added, what the cross neighbours do.
+        done = 0
+        for frames in runs(currents):
+            here, count = out[:, frames.start - targets.start : frames.stop - targets.start], frames.stop - frames.start
+            more = fused[:, done : done + count]
+            here.copy_(more if done == 0 else here + more)
+            done += count
+        return out
 
     def offsets(self, current: Tensor, difference: Tensor) -> tuple[Tensor, Tensor]:
         """Where to sample: offsets [N, 18, h, w] in grid cells and masks [N, 9, h, w] in 0..1."""

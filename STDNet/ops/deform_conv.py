@@ -1,6 +1,6 @@
 """Modulated deformable convolution (Zhu et al., "Deformable ConvNets v2", CVPR 2019), stride 1, same size out as in.
 
-Four back-ends with one signature. `plain` is the definition, in a few lines of PyTorch that run on any device and in
+Five back-ends with one signature. `plain` is the definition, in a few lines of PyTorch that run on any device and in
 any floating-point type; the others are faster and are tested against it in value and gradient.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
+import os
 from collections.abc import Iterator
 
 import torch
@@ -31,32 +32,35 @@ def deform_conv2d(
         mask: [N, D * K, H, W], usually after a sigmoid; None means 1 (version 1 of the operator).
         weight: [O, C, kernel height, kernel width], odd kernel sizes.
         bias: [O] or None.
-        backend: "auto" or a name in `BACKENDS`. auto takes torchvision on CPU and CUDA and plain elsewhere; on a CPU
-            without gradients gather, which is faster. (Gradients of bilinear sampling jump at whole positions; one
-            rounding more or less changes a network's by 1e-3. With torchvision they are the official ones.)
+        backend: "auto" or a name in `BACKENDS`. auto takes what `AUTO` names: torchvision on CPU and CUDA, on a CPU
+            without gradients gather, which is faster; plain elsewhere. (Gradients of bilinear sampling jump at whole
+            positions; one rounding more or less changes a network's by 1e-3. With torchvision they are the official
+            ones.)
 
     Returns:
-        [N, O, H, W] in the type of `x`. Under autocast nothing inside is cast: the sampling positions stay in fp32.
+        [N, O, H, W] in the type and the memory format of `x`. Under autocast nothing inside is cast: the
+        sampling positions stay in fp32.
 
     Raises:
         ValueError: Shapes that do not belong together, or a backend that is unknown or not installed.
     """
     _check(x, offset, mask, weight)
     if backend == "auto":
-        backend = "torchvision" if x.device.type in ("cpu", "cuda") else "plain"
-        if x.device.type == "cpu" and not torch.is_grad_enabled():
-            backend = "gather"
+        backend = AUTO.get((x.device.type, torch.is_grad_enabled()), "plain")
     if backend not in BACKENDS:
         raise ValueError(f"deform_conv2d: unknown backend {backend!r}, choose auto or one of {', '.join(BACKENDS)}")
     # Some versions of torch know no autocast on other devices, not even to switch it off.
     known = x.device.type in ("cpu", "cuda")
     with torch.autocast(x.device.type, enabled=False) if known else contextlib.nullcontext():
-        return BACKENDS[backend](x, offset, mask, weight, bias)
+        out = BACKENDS[backend](x, offset, mask, weight, bias)
+    channels_last = not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
+    return out.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
 
 
-def available_backends() -> list[str]:
-    """The names of the back-ends that can run here."""
-    return [name for name in BACKENDS if name != "mmcv" or _mmcv_operator() is not None]
+def available_backends(device: torch.device | str = "cpu") -> list[str]:
+    """The names of the back-ends that can run on `device`; triton on a CPU in its interpreter alone."""
+    runs = {"mmcv": _mmcv_operator() is not None, "triton": _triton_runs(torch.device(device))}
+    return [name for name in BACKENDS if runs.get(name, True)]
 
 
 def _check(x: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor) -> None:
@@ -166,7 +170,7 @@ def _gather(x: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, bias
     out = torch.cat(made, 1)
     if bias is not None:
         out = out + bias.to(x.dtype)
-    return out.reshape(n, height, width, out_channels).permute(0, 3, 1, 2).contiguous()
+    return out.reshape(n, height, width, out_channels).permute(0, 3, 1, 2)
 
 
 def _product(a: Tensor, b: Tensor) -> Tensor:
@@ -216,5 +220,41 @@ def _mmcv_operator():  # noqa: ANN202  (an operator of a package that is rarely 
     return modulated_deform_conv2d
 
 
-BACKENDS = {"plain": _plain, "gather": _gather, "torchvision": _torchvision, "mmcv": _mmcv}
+def _triton(x: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Our kernels: no columns in memory, half precision on the tensor cores; the result in the memory format of `x`."""
+    if not _triton_runs(x.device):
+        raise ValueError(
+            f"deform_conv2d: backend triton needs Triton 3, PyTorch 2.4 and a CUDA device, the input is on {x.device}; "
+            f"choose one of {', '.join(available_backends(x.device))}"
+        )
+    from STDNet.ops.triton_deform_conv import deform_conv2d as kernel
 
+    return kernel(x, offset, mask, weight, bias)
+
+
+def _triton_runs(device: torch.device) -> bool:
+    """Whether the Triton back-end can run on `device`."""
+    interpreted = os.environ.get("TRITON_INTERPRET") == "1"
+    return (device.type == "cuda" or (device.type == "cpu" and interpreted)) and _triton_is_there()
+
+
+@functools.cache
+def _triton_is_there() -> bool:
+    """Whether Triton can be imported, and PyTorch can take its kernels as an operator; both since 2024."""
+    try:
+        import triton
+    except ImportError:
+        return False
+    return int(triton.__version__.split(".")[0]) >= 3 and hasattr(torch.library, "custom_op")
+
+
+BACKENDS = {"plain": _plain, "gather": _gather, "torchvision": _torchvision, "mmcv": _mmcv, "triton": _triton}
+
+# What auto takes, by kind of device and whether gradients are on; plain where nothing is named. triton is written for
+# CUDA and not yet measured there: benchmarks/deform_conv.py --device cuda says whether its lines should change.
+AUTO = {
+    ("cpu", True): "torchvision",
+    ("cpu", False): "gather",
+    ("cuda", True): "torchvision",
+    ("cuda", False): "torchvision",
+}

@@ -1,4 +1,4 @@
-"""python -m STDNet.simulator: makes the LR files of a data set from its HR depth and RGB."""
+"""Make the LR files of a data set: python -m STDNet.simulator --help lists the flags."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ from STDNet.simulator import SensorEffects, simulate
 RECORD = "simulator.json"
 # One message to a worker: enough frames that its cost vanishes, few enough that all workers end together.
 FRAMES_A_TASK = 8
+
+DESCRIPTION = "Make the LR depth files that a data set lacks, from its HR depth and RGB, by the paper's dToF sensor."
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +72,7 @@ class Task:
 
 def main(argv: list[str] | None = None) -> None:
     """Make the LR files that are missing."""
-    options = command_line.parse(Options, argv, description=__doc__ or "")
+    options = command_line.parse(Options, argv, description=DESCRIPTION)
     effects = SensorEffects(options.shot_noise, options.dropped_zones, options.range_limit, options.seed)
     if options.workers < 0:
         raise InputError(f"--workers {options.workers}: must be 0 (one for every core) or more")

@@ -19,7 +19,7 @@ from STDNet.datasets.source import Source
 from STDNet.errors import InputError
 from STDNet.evaluation import predict, upsample_bilinear
 from STDNet.files import write_json
-from STDNet.models import STDNet
+from STDNet.models import DepthVideoModel
 from STDNet.statistics import Bins, Estimates, LongTail, figure, from_json, long_tail, table, to_json
 from STDNet.visualize import check_picture_path, write_picture
 
@@ -88,7 +88,9 @@ def _read(path: Path) -> tuple[dict[str, Any], LongTail]:
         raise InputError(f"--redraw {path}: {reason}") from None
 
 
-def _frames(video: Video, stop: int, net: STDNet | None, device: torch.device) -> Iterator[tuple[Clip, Tensor | None]]:
+def _frames(
+    video: Video, stop: int, net: DepthVideoModel | None, device: torch.device
+) -> Iterator[tuple[Clip, Tensor | None]]:
     """The frames, each with the network's depth [H, W] in metres where there is a network."""
     if net is None:
         yield from ((clip, None) for clip in video.frames(0, stop))

@@ -10,6 +10,7 @@ from STDNet.errors import InputError
 from STDNet.evaluation.prediction import AMP_TYPES
 from STDNet.super_resolve.formats import FORMATS
 from STDNet.super_resolve.output import refuse_kinds
+from STDNet.systems import SYSTEMS, UNTRAINED
 
 DEFAULT_MAX_DEPTH_M = 30.0  # of the paper's training data
 DEFAULT_FRAMES_PER_S = 30.0
@@ -23,12 +24,18 @@ class SuperResolveConfig:
     out: Path | None = option(None, "folder of the results; a stopped run goes on when it is given again")
     format: str = option("auto", "what kind of capture it is", choices=("auto", *FORMATS))
     weights: str | None = option(None, "a checkpoint, or weights that ship (None: stdnet-s-x<scale>)")
+    model: str | None = option(
+        None,
+        f"which model (None: that of the weights); {', '.join(UNTRAINED)} need no weights",
+        choices=tuple(SYSTEMS),
+    )
     scale: int | None = option(
         None, "output pixels per depth pixel: 4, 8, 16 (None: that of --weights, else nearest to RGB over depth)"
     )
     max_depth: float | None = option(
         None, "metres that the network sees as 1 (None: what --max_depth was in training, else 30)"
     )
+    frames: int | None = option(None, "only so many frames, from the first one on (None: all)")
     min_confidence: int = option(1, "depth of lower confidence (0 low, 1 medium, 2 high) is a hole", choices=(0, 1, 2))
     downsample_depth: int = option(1, "first take blocks of N x N depth pixels as one, for depth as fine as RGB")
     save: tuple[str, ...] = option(("npy", "png"), "depth files: npy (metres), png (16-bit, mm), exr (metres)")
@@ -46,7 +53,11 @@ class SuperResolveConfig:
             raise InputError("CAPTURE: name the folder of a capture")
         if self.out is None:
             raise InputError("--out: name the folder of the results")
-        for flag in ("max_depth", "focal", "frames_per_s", "scale"):
+        if self.model in UNTRAINED and self.weights is not None:
+            raise InputError(f"--model {self.model} has no weights: leave out --weights")
+        if self.model not in (None, "stdnet", *UNTRAINED) and self.weights is None:
+            raise InputError(f"--model {self.model}: no weights of it ship; give those of a training with --weights")
+        for flag in ("max_depth", "focal", "frames_per_s", "scale", "frames"):
             value = getattr(self, flag)
             if value is not None and not 0 < value < float("inf"):
                 raise InputError(f"--{flag} must be positive, got {value}")

@@ -82,15 +82,15 @@ def nearest_scale(rgb: Size, depth: Size, downsample: int, where: object) -> int
         raise InputError(
             f"{where}: RGB {size(rgb)} over depth {size(depth)} (height x width) is x{ratio:.4g}, the network needs "
             f"coarser depth, about x4, x8 or x16; take blocks of its pixels as one with --downsample_depth "
-            f"{_suggested(depth, ratio / downsample)}"
+            f"{downsample_for(depth, ratio / downsample)}"
         )
     return min(SCALES, key=lambda scale: abs(math.log(scale / ratio)))
 
 
-def _suggested(depth: Size, ratio: float) -> int:
-    """The divisor of the depth's sides that comes nearest to x4."""
+def downsample_for(depth: Size, ratio: float, scale: int = SCALES[0]) -> int:
+    """The divisor of the depth's sides that brings RGB over depth, which is `ratio`, nearest to `scale`."""
     divisors = [n for n in range(1, 65) if not any(side % n for side in depth)]
-    return min(divisors, key=lambda n: abs(math.log(SCALES[0] / (ratio * n))))
+    return min(divisors, key=lambda n: abs(math.log(scale / (ratio * n))))
 
 
 def size(value: Size) -> str:

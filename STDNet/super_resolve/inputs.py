@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -26,11 +26,20 @@ class CaptureFrames:
         grid: The sizes.
         max_depth_m: The depth that the network sees as 1.
         min_confidence: LR pixels of lower confidence are holes.
+        watch: Called for every frame that `frames` reads.
     """
 
-    def __init__(self, capture: Capture, grid: Grid, *, max_depth_m: float, min_confidence: int = 1) -> None:
+    def __init__(
+        self,
+        capture: Capture,
+        grid: Grid,
+        *,
+        max_depth_m: float,
+        min_confidence: int = 1,
+        watch: Callable[[], None] = lambda: None,
+    ) -> None:
         self.capture, self.grid = capture, grid
-        self.max_depth_m, self.min_confidence = max_depth_m, min_confidence
+        self.max_depth_m, self.min_confidence, self.watch = max_depth_m, min_confidence, watch
 
     def __len__(self) -> int:
         """Number of frames."""
@@ -49,6 +58,7 @@ class CaptureFrames:
             valid = known.repeat(self.grid.scale, 0).repeat(self.grid.scale, 1)
             rgb = self._resized(picture, t)[None]
             lr = torch.from_numpy(lr_m)[None, None]
+            self.watch()
             yield Clip(rgb, lr, None, torch.from_numpy(valid)[None, None], self.capture.frames[t].name)
 
     def lr_depth(self, t: int) -> tuple[np.ndarray, np.ndarray]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,10 +20,8 @@ from STDNet.command_line import progress
 from STDNet.datasets import Video
 from STDNet.errors import InputError
 from STDNet.evaluation import predict
-from STDNet.evaluation.prediction import CHUNK
 from STDNet.files import write_json
-from STDNet.models import STDNet
-from STDNet.streaming import DELAY
+from STDNet.models import DepthVideoModel, STDNet
 from STDNet.super_resolve.capture import Camera, Capture
 from STDNet.super_resolve.config import DEFAULT_MAX_DEPTH_M, SuperResolveConfig
 from STDNet.super_resolve.formats import open_capture
@@ -30,6 +29,7 @@ from STDNet.super_resolve.grid import Grid, nearest_scale, stored_sizes
 from STDNet.super_resolve.inputs import CaptureFrames
 from STDNet.super_resolve.output import UNITS, Output
 from STDNet.super_resolve.report import report
+from STDNet.systems import UNTRAINED
 
 log = logging.getLogger(__name__)
 
@@ -37,15 +37,15 @@ log = logging.getLogger(__name__)
 def super_resolve(capture: Path | str, out: Path | str, **options: Any) -> dict[str, Any]:
     """Super-resolve the depth of a capture, frame by frame, in memory that does not grow with its length.
 
-    A run that was stopped goes on where it was: finished frames stay, the others are computed from eight frames of
-    context to either side, so that they are what one run would have given.
+    A run that was stopped goes on where it was: finished frames stay, the others are computed with the frames of
+    context to either side that the model looks at, so that they are what one run would have given.
 
     Args:
         capture: The folder of a capture: rgb/ or rgb.mp4 with lr/, Stray Scanner, ARKitScenes, or TUM RGB-D.
         out: The folder of the results: depth_m/*.npy (metres), depth_mm/*.png (16 bit), valid/*.png (255 where the
             sensor measured, 0 where a hole was filled), preview.mp4, slices.png, ply/*.ply and summary.json.
-        options: The other fields of `SuperResolveConfig`: format, weights, scale, max_depth, min_confidence,
-            downsample_depth, save, preview, ply, focal, frames_per_s, device, amp.
+        options: The other fields of `SuperResolveConfig`: format, weights, model, scale, max_depth, min_confidence,
+            frames, downsample_depth, save, preview, ply, focal, frames_per_s, device, amp.
 
     Returns:
         What summary.json holds: frames, seconds, depth range, share of invalid pixels, depth beyond max_depth, units.
@@ -58,10 +58,15 @@ def super_resolve(capture: Path | str, out: Path | str, **options: Any) -> dict[
     return run_config(SuperResolveConfig(capture=Path(capture), out=Path(out), **options))
 
 
-def run_config(config: SuperResolveConfig) -> dict[str, Any]:
-    """What `super_resolve` does, of checked flags."""
+def run_config(config: SuperResolveConfig, watch: Callable[[], None] = lambda: None) -> dict[str, Any]:
+    """What `super_resolve` does, of checked flags.
+
+    `watch` is called whenever a frame was read for the network, written, or read for the report: three times a frame.
+    An exception that it raises stops the run, which can be gone on with later.
+    """
     assert config.capture is not None and config.out is not None
     capture = open_capture(config.capture, config.format)
+    capture = dataclasses.replace(capture, frames=capture.frames[: config.frames])
     log.info("%s: %s capture of %d frames", capture.folder, capture.format, len(capture.frames))
     if capture.left_out:
         log.warning("%s: %d frames have no partner and are left out", capture.folder, capture.left_out)
@@ -69,13 +74,15 @@ def run_config(config: SuperResolveConfig) -> dict[str, Any]:
     name, weights, grid = _weights_and_grid(config, capture)
     log.info("%s", grid.described())
     max_depth_m = config.max_depth or weights.max_depth_m or DEFAULT_MAX_DEPTH_M
-    frames = CaptureFrames(capture, grid, max_depth_m=max_depth_m, min_confidence=config.min_confidence)
+    frames = CaptureFrames(
+        capture, grid, max_depth_m=max_depth_m, min_confidence=config.min_confidence, watch=watch
+    )
     device = distributed.choose_device(config.device)
     output = Output(config.out, config.save)
     settings = _settings(frames, name, config.amp)
     output.claim(settings)
     model = checkpoint.build(weights, source=name).to(device)
-    effort = _complete(model, frames, output, device, config.amp)
+    effort = _complete(model, frames, output, device, config.amp, watch)
     numbers = report(frames, output, config, cameras)
     units = {path: unit for path, unit in UNITS.items() if (output.folder / path).parent.is_dir()}
     left_out = {"frames_left_out": capture.left_out}
@@ -86,7 +93,12 @@ def run_config(config: SuperResolveConfig) -> dict[str, Any]:
 
 
 def _complete(
-    model: STDNet, frames: CaptureFrames, output: Output, device: torch.device, amp: str
+    model: DepthVideoModel,
+    frames: CaptureFrames,
+    output: Output,
+    device: torch.device,
+    amp: str,
+    watch: Callable[[], None],
 ) -> dict[str, float | int | None]:
     """Write the frames that are not there yet; how many were, and how long the others took."""
     missing = output.unfinished([frame.name for frame in frames.capture.frames])
@@ -98,6 +110,7 @@ def _complete(
         assert clip.valid is not None
         output.write(clip.name, depth_m[0, 0].float().cpu(), clip.valid[0, 0])
         network_seconds += seconds
+        watch()
     seconds = time.perf_counter() - started
     return {
         "frames_kept": kept,
@@ -108,7 +121,7 @@ def _complete(
     }
 
 
-def spans(missing: Sequence[int]) -> list[tuple[int, int]]:
+def spans(missing: Sequence[int], *, reach: int = STDNet.reach, chunk: int = STDNet.chunk) -> list[tuple[int, int]]:
     """Ranges start..stop-1 that cover the missing frames.
 
     Gaps that are shorter than the context of a new start are covered too. A range starts with one of the batches that
@@ -117,21 +130,21 @@ def spans(missing: Sequence[int]) -> list[tuple[int, int]]:
     """
     found: list[tuple[int, int]] = []
     for t in missing:
-        if found and t - found[-1][1] <= 2 * DELAY:
+        if found and t - found[-1][1] <= 2 * reach:
             found[-1] = found[-1][0], t + 1
         else:
-            found.append((max(0, t - t % CHUNK - CHUNK), t + 1))
+            found.append((max(0, t - t % chunk - chunk), t + 1))
     return found
 
 
 def _predicted(
-    model: STDNet, frames: CaptureFrames, missing: Sequence[int], device: torch.device, amp: str
+    model: DepthVideoModel, frames: CaptureFrames, missing: Sequence[int], device: torch.device, amp: str
 ) -> Iterator[tuple[Clip, Tensor, float]]:
     """(frame, depth [1, 1, H, W] in metres, seconds) of the missing frames, in order."""
     wanted = set(missing)
     # Of a video, `predict` uses the length, the frames and the normaliser alone.
     video = cast(Video, frames)
-    for start, stop in spans(missing):
+    for start, stop in spans(missing, reach=model.reach, chunk=model.chunk):
         for t, result in enumerate(predict(model, video, start, stop, device=device, amp=amp), start=start):
             if t in wanted:
                 yield result
@@ -142,7 +155,11 @@ def _weights_and_grid(config: SuperResolveConfig, capture: Capture) -> tuple[str
     rgb, depth = stored_sizes(capture)
     nearest = nearest_scale(rgb, depth, config.downsample_depth, capture.folder)
     name = config.weights or f"stdnet-s-x{config.scale or nearest}"
-    weights = checkpoint.read(name, scale=config.scale)
+    if config.model in UNTRAINED:
+        name = config.model
+        weights = checkpoint.of_model(name, name, scale=config.scale or nearest)
+    else:
+        weights = checkpoint.of_model(config.model, name, scale=config.scale)
     return name, weights, Grid(rgb, depth, config.downsample_depth, weights.config.scale)
 
 
@@ -155,7 +172,7 @@ def _settings(frames: CaptureFrames, weights: str, amp: str) -> dict[str, Any]:
         "frames": len(frames),
         "first_frame": capture.frames[0].name,
         "last_frame": capture.frames[-1].name,
-        "weights_sha256": hashlib.sha256(checkpoint.locate(weights).read_bytes()).hexdigest(),
+        "weights_sha256": _fingerprint(weights),
         "scale": grid.scale,
         "max_depth_m": frames.max_depth_m,
         "min_confidence": frames.min_confidence,
@@ -165,6 +182,13 @@ def _settings(frames: CaptureFrames, weights: str, amp: str) -> dict[str, Any]:
         "lr_size": list(grid.lr),
         "output_size": list(grid.output),
     }
+
+
+def _fingerprint(weights: str) -> str:
+    """Of the file of the weights; of a model without weights, its name."""
+    if weights in UNTRAINED:
+        return weights
+    return hashlib.sha256(checkpoint.locate(weights).read_bytes()).hexdigest()
 
 
 def _cameras(config: SuperResolveConfig, capture: Capture) -> dict[int, Camera]:

@@ -55,4 +55,7 @@ def _cells(path: Path, line: str, count: int) -> list[str]:
     cells = line.split()
     if len(cells) != count:
         raise InputError(f"{path}: {line.strip()!r} has {len(cells)} columns, expected {count}: times and file names")
+    # A list may come from anywhere; what it names is read.
+    if any(Path(cell).is_absolute() or ".." in Path(cell).parts for cell in cells):
+        raise InputError(f"{path}: {line.strip()!r} names a file outside of the sequence; name those in its folders")
     return cells

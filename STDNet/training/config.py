@@ -9,20 +9,29 @@ from typing import Any
 
 from STDNet.command_line import option
 from STDNet.errors import InputError
+from STDNet.systems import SYSTEMS, UNTRAINED, WIDTHS, SystemConfig, configuration
 
 # What may differ between the runs before and after a stop: nothing here changes the weights that result.
 FREE_FIELDS = (
     *("device", "num_workers", "log_every", "save_every", "result_root", "result_root_MAE", "tensorboard", "restart"),
     *("epoch", "steps", "val_every", "val_frames", "root_dir", "gradient_checkpointing"),
+    *("cache",),
 )
+SWITCHES = ("spatial_difference", "temporal_difference", "neighbours")  # the paper's ablations
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """One training run."""
 
+    model: str = option("stdnet", "which network", choices=tuple(name for name in SYSTEMS if name not in UNTRAINED))
     scale: int = option(4, "RGB pixels per depth pixel: 4, 8, 16")
-    channels: int = option(64, "width of the network; 64 is the paper's (19.9 M parameters), 16 is stdnet-s")
+    channels: int = option(
+        64, "width of the network; 64 is that of all the papers (STDNet: 19.9 M parameters), 16 is stdnet-s"
+    )
+    spatial_difference: bool = option(True, "STDNet's spatial difference branch; without it, concatenation")
+    temporal_difference: bool = option(True, "STDNet's temporal difference branch; without it, concatenation")
+    neighbours: int = option(2, "frames to either side that a pass of STDNet looks at", choices=(1, 2, 3))
     dataset: str = option(
         "tartanair",
         "which data set; synthetic: procedural videos, rendered while training, nothing to download",
@@ -64,8 +73,8 @@ class TrainConfig:
     augment: bool = option(True, "flips and transpose, each with probability 1/2, the same for a whole clip")
     jitter: bool = option(False, "photometric jitter of the colour, after simulation")
     paper_exact: bool = option(False, "repeat the official training quirks: crops off the LR grid, broadcast minimum")
-    alpha_spatial: float = option(0.5, "weight of the spatial difference loss (alpha_1)")
-    alpha_temporal: float = option(0.5, "weight of the temporal difference loss (alpha_2)")
+    alpha_spatial: float = option(0.5, "weight of the spatial difference loss (alpha_1); 0 is off")
+    alpha_temporal: float = option(0.5, "weight of the temporal difference loss (alpha_2); 0 is off")
     beta: float = option(0.01, "weight of both difference losses")
 
     accumulate: int = option(1, "batches per optimiser step")
@@ -77,14 +86,18 @@ class TrainConfig:
     deform_conv: str = option(
         "auto",
         "back-end of the deformable convolutions; auto: gather on a CPU (four times faster), else torchvision",
-        choices=("auto", "torchvision", "gather", "plain", "mmcv"),
+        choices=("auto", "torchvision", "gather", "plain", "mmcv", "triton"),
     )
     gradient_checkpointing: bool = option(False, "recompute activations: less memory, more time")
     device: str = option("auto", "auto, cpu, cuda, cuda:N or mps")
+    channels_last: bool = option(False, "features with their channels last in memory; for half precision on GPUs")
     num_workers: int = option(2, "loader processes per training process")
+    cache: Path | None = option(
+        None, "folder where RGB pictures are kept decoded (0.9 MB for 640 x 480): the same clips, faster"
+    )
 
     init: Path | None = option(None, "start from these weights: ours, of any scale, official, or a name that ships")
-    result_root: Path | None = option(None, "folder of the run (None: experiment/STDNet_<scale>)")
+    result_root: Path | None = option(None, "folder of the run (None: experiment/STDNet_<scale>, <model>_<scale>)")
     result_root_MAE: Path | None = option(None, "folder of the best-MAE checkpoint (None: <result_root>/MAE_best)")
     restart: bool = option(False, "discard what is in result_root and begin anew")
     val_every: int = option(1, "epochs between two validations")
@@ -104,6 +117,7 @@ class TrainConfig:
                 raise InputError(f"--{name} must be positive, got {value}")
         if self.paper_exact and (self.protocol == "metric" or self.dataset == "folder"):
             raise InputError("--paper_exact knows no mask of valid pixels: use it with --protocol paper, not a folder")
+        self._check_model()
         if self.num_workers < 0 or self.warmup < 0:
             raise InputError("--num_workers and --warmup must not be negative")
         if not 0 <= self.other_sensors <= 1:
@@ -111,10 +125,28 @@ class TrainConfig:
         if self.ema is not None and not 0 < self.ema < 1:
             raise InputError(f"--ema is a decay between 0 and 1, got {self.ema}")
 
+    def _check_model(self) -> None:
+        """Refuse what only STDNet has, and sizes that the model does not know."""
+        for name in ("paper_exact", "gradient_checkpointing", *SWITCHES):
+            if getattr(self, name) != getattr(TrainConfig, name) and self.model != "stdnet":
+                raise InputError(f"--{name} is for --model stdnet, not for {self.model}")
+        self.system()
+
+    def system(self) -> SystemConfig:
+        """The model as its checkpoint describes it."""
+        wide = self.model in WIDTHS or self.channels != TrainConfig.channels
+        switches = {name: getattr(self, name) for name in SWITCHES} if self.model == "stdnet" else {}
+        return configuration(self.model, self.scale, self.channels if wide else None, **switches)
+
+    @property
+    def label(self) -> str:
+        """The model's name in pictures and folders."""
+        return "STDNet" if self.model == "stdnet" else self.model
+
     @property
     def folder(self) -> Path:
         """Where the run lives."""
-        return self.result_root or Path("experiment") / f"STDNet_{self.scale}"
+        return self.result_root or Path("experiment") / f"{self.label}_{self.scale}"
 
     @property
     def mae_folder(self) -> Path:

@@ -44,6 +44,7 @@ def load_videos(config: TrainConfig) -> tuple[list[Video], list[Video]]:
             protocol=config.protocol,
             lr=config.lr_source,
             max_depth_m=config.max_depth,
+            cache=config.cache,
         )
 
     training = read(train_list)

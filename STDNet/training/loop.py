@@ -23,8 +23,9 @@ from STDNet.command_line import progress
 from STDNet.errors import InputError
 from STDNet.evaluation import autocast, sample_picture, score_videos
 from STDNet.files import write_image
-from STDNet.losses import Losses, training_loss
-from STDNet.models import STDNet, STDNetConfig
+from STDNet.losses import Losses, supervised_loss, training_loss
+from STDNet.models import DepthVideoModel, STDNet
+from STDNet.systems import SystemConfig, configuration, create
 from STDNet.training.config import TrainConfig
 from STDNet.training.data import Batches, load_videos
 from STDNet.training.run import RunFolder, provenance
@@ -35,15 +36,18 @@ log = logging.getLogger(__name__)
 class TrainingStep(nn.Module):
     """Network and losses in one module, so that DDP and torch.compile see the whole step."""
 
-    def __init__(self, net: STDNet, config: TrainConfig) -> None:
+    def __init__(self, net: DepthVideoModel, config: TrainConfig) -> None:
         super().__init__()
         self.net, self.config = net, config
 
-    def forward(self, batch: dict[str, Tensor]) -> Losses:
-        """The losses of one batch in network units: lr, rgb, gt and the mask valid."""
+    def forward(self, batch: dict[str, Tensor], deep: bool = True) -> Losses:
+        """The losses of one batch in network units: lr, rgb, gt and the mask valid; `deep` supervision where known."""
         config = self.config
         with autocast(batch["lr"].device, config.amp):
             out = self.net(batch["lr"], batch["rgb"])
+        if not isinstance(self.net, STDNet):
+            weight = self.net.deep_weight if deep else 0.0
+            return supervised_loss(out.depth, out.intermediate, batch["gt"], valid=batch["valid"], weight=weight)
         return training_loss(
             out,
             batch["gt"],
@@ -55,6 +59,16 @@ class TrainingStep(nn.Module):
             beta=config.beta,
             paper_exact=config.paper_exact,
         )
+
+
+def network(config: TrainConfig, device: torch.device) -> DepthVideoModel:
+    """The network of a configuration on its device, with new weights."""
+    backend = "gather" if config.deform_conv == "auto" and device.type == "cpu" else config.deform_conv
+    net = create(config.system(), deform_backend=backend)
+    if isinstance(net, STDNet):
+        net.gradient_checkpointing = config.gradient_checkpointing
+    layout = torch.channels_last if config.channels_last else torch.contiguous_format
+    return net.to(device).to(memory_format=layout)
 
 
 def train(config: TrainConfig) -> None:
@@ -85,16 +99,11 @@ class Training:
         self.best: dict[str, float] = {}
 
         torch.manual_seed(config.seed)
-        net = STDNet(
-            STDNetConfig(scale=config.scale, channels=config.channels),
-            gradient_checkpointing=config.gradient_checkpointing,
-            deform_backend="gather" if config.deform_conv == "auto" and device.type == "cpu" else config.deform_conv,
-        )
+        self.net = network(config, device)
         if config.init is not None:
             start = checkpoint.read(config.init, scale=config.scale, any_scale=True)
-            checkpoint.fill(net, start.state, source=str(config.init))
-        self.net = net.to(device)
-        self.optimizer = torch.optim.Adam(net.parameters(), lr=config.lr)
+            checkpoint.fill(self.net, start.state, source=str(config.init))
+        self.optimizer = torch.optim.Adam(self.net.parameters(), lr=config.lr)
         # fp16 gradients underflow without it; for the other types it passes everything through.
         self.scaler = _grad_scaler(enabled=config.amp == "fp16")
         self.ema = None
@@ -141,6 +150,7 @@ class Training:
     def _train_step(self, batches: Iterator[dict[str, Tensor]]) -> tuple[Tensor, Tensor]:
         """One optimiser step from `accumulate` batches; the mean loss terms and the gradient norm."""
         self.module.train()
+        deep = self.step < self.net.deep_share * self.total_steps
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate()
         self.optimizer.zero_grad(set_to_none=True)
@@ -149,7 +159,7 @@ class Training:
             batch = {name: value.to(self.device, non_blocking=True) for name, value in next(batches).items()}
             waits = i + 1 < self.config.accumulate and isinstance(self.module, DistributedDataParallel)
             with self.module.no_sync() if waits else contextlib.nullcontext():  # type: ignore[operator]
-                losses = self.module(batch)
+                losses = self.module(batch, deep)
                 self.scaler.scale(losses.total / self.config.accumulate).backward()
             terms += torch.stack([x.detach().float() for x in losses[:4]]) / self.config.accumulate
         self.scaler.unscale_(self.optimizer)
@@ -223,20 +233,21 @@ class Training:
             log.info("step %d: validation RMSE %.2f cm, MAE %.2f cm", self.step, mean["rmse_cm"], mean["mae_cm"])
             self.folder.record({"step": self.step, "epoch": epoch, "validation": mean})
             self._scalars("validation", mean)
-            picture = sample_picture(net, self.validation[0], device=self.device, amp=self.config.amp)
+            video, label = self.validation[0], self.config.label
+            picture = sample_picture(net, video, device=self.device, amp=self.config.amp, label=label)
             path = self.folder.folder / "samples" / f"step_{self.step:07d}.png"
             write_image(path, picture)
             if self.tensorboard is not None:
                 self.tensorboard.add_image("sample", np.asarray(picture), self.step, dataformats="HWC")
 
-    def _averaged(self) -> STDNet:
+    def _averaged(self) -> DepthVideoModel:
         """The network that is validated and kept: the average of the weights where there is one."""
         return self.net if self.ema is None else self.ema.module  # type: ignore[return-value]
 
-    def _for_use(self, net: STDNet, **facts: Any) -> Checkpoint:
+    def _for_use(self, net: DepthVideoModel, **facts: Any) -> Checkpoint:
         """A checkpoint without what only training needs."""
         state = {name: value.detach().cpu() for name, value in net.state_dict().items()}
-        return Checkpoint(net.config, state, {**self._meta(), "step": self.step, **facts})
+        return Checkpoint(self.config.system(), state, {**self._meta(), "step": self.step, **facts})
 
     def _save(self) -> None:
         """Write the checkpoint to resume from."""
@@ -251,7 +262,7 @@ class Training:
         }
         if self.ema is not None:
             training["ema"] = self.ema.state_dict()
-        self.folder.save(Checkpoint(self.net.config, self.net.state_dict(), self._meta(), training))
+        self.folder.save(Checkpoint(self.config.system(), self.net.state_dict(), self._meta(), training))
 
     def _resume(self, found: Checkpoint) -> None:
         """Take over everything that decides how the run goes on."""
@@ -270,11 +281,16 @@ class Training:
         if self.config.compile:
             module = torch.compile(module)
         if distributed.world_size() > 1:
-            # Clips of one or two frames leave temporal weights and heads without gradient.
-            unused = self.config.frames < 3 or self.config.beta == 0
+            # Clips of one or two frames leave temporal weights and heads without gradient; so do ablations and the
+            # end of deep supervision.
+            unused = self.config.frames < 3 or self.config.beta == 0 or self.config.system() != self._full()
             ids = [self.device.index] if self.device.type == "cuda" else None
             module = DistributedDataParallel(module, device_ids=ids, find_unused_parameters=unused)
         return module
+
+    def _full(self) -> SystemConfig:
+        """The paper's network at this scale and width."""
+        return configuration("stdnet", self.config.scale, self.config.channels)
 
     def _meta(self) -> dict[str, Any]:
         """What a checkpoint says about itself."""

@@ -120,7 +120,8 @@ class RunFolder:
 
     def _check_same_run(self, found: Checkpoint) -> None:
         """Refuse to go on with other settings than before."""
-        before = found.training.get("identity", {})
+        # A run from before a flag existed ran with its default.
+        before = {**TrainConfig().identity(), **found.training.get("identity", {})}
         now = self.identity()
         # Tuples come back as lists or tuples depending on the pickle; compare them as lists.
         different = [name for name in now if _as_list(before.get(name)) != _as_list(now[name])]

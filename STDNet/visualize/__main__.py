@@ -19,9 +19,8 @@ from STDNet.datasets import Video
 from STDNet.datasets.source import Source
 from STDNet.errors import InputError
 from STDNet.evaluation import predict, upsample_bilinear
-from STDNet.models import STDNet
+from STDNet.models import DepthVideoModel, STDNet, STDNetConfig
 from STDNet.models.temporal_difference import PASSES
-from STDNet.streaming import DELAY
 from STDNet.visualize import View, busiest_row, check_picture_path, over_time, worst_views, write_picture, zoomed
 from STDNet.visualize.curves import curves, read_run
 from STDNet.visualize.diagram import pipeline
@@ -44,7 +43,7 @@ class Weighted(Source):
     sequence: int = option(0, "which sequence of the data set, counted from 0")
     device: str = option("auto", "auto, cpu, cuda, cuda:N or mps")
 
-    def open_one(self) -> tuple[str, STDNet, Video]:
+    def open_one(self) -> tuple[str, DepthVideoModel, Video]:
         """The name of the weights, the network and the sequence."""
         name = self.weights or f"stdnet-s-x{self.scale}"
         found = checkpoint.read(name, scale=self.scale)
@@ -133,12 +132,14 @@ def draw_network(config: Network) -> None:
     """What the network sees of one frame."""
     check_picture_path(config.out)
     name, net, video = config.open_one()
+    if not isinstance(net, STDNet) or net.config != STDNetConfig(net.config.scale, net.config.channels):
+        raise InputError(f"--weights {name}: not of the full STDNet, whose differences are shown here")
     last = len(video) - 3
     t = min(_frame(video, config.frame, config.frames), last if config.frame is None else len(video))
     if not 0 <= t <= last:
         raise InputError(f"--frame {t}: phi-hat needs two more frames; {video.name} has frames 0 to {len(video) - 1}")
-    start = max(0, t - DELAY)  # what the frame depends on
-    clip = video.read(start, min(len(video), t + DELAY + 1))
+    start = max(0, t - net.reach)  # what the frame depends on
+    clip = video.read(start, min(len(video), t + net.reach + 1))
     truth, here, device = _truth(video, clip), t - start, _device(net)
     lr, rgb = clip.lr[None].to(device) / video.max_depth_m, clip.rgb[None].to(device)
     with torch.inference_mode(), recorded_alignments(net, config.propagation) as alignments:
@@ -230,7 +231,7 @@ def _label(config: Weighted, video: Video) -> str:
     return f"{video.name} ({config.dataset}), x{config.scale}"
 
 
-def _device(net: STDNet) -> torch.device:
+def _device(net: DepthVideoModel) -> torch.device:
     """Where the network is."""
     return next(net.parameters()).device
 

@@ -83,7 +83,7 @@ def test_lr_depth_in_another_unit_is_a_warning(tmp_path, capsys):
 def test_as_a_program(tmp_path, monkeypatch, capsys):
     for argv, words in (
         (["kitti"], "error: data set 'kitti' is unknown; the first argument is one of tartanair, dydtof"),
-        ([], "error: data set None is unknown"),
+        ([], "error: no data set is named; the first argument is one of"),
         (["dydtof", "--root", str(tmp_path)], "error: dydtof needs an index file"),
         (arguments("dydtof", tmp_path, tmp_path / "none.txt"), "error: "),
         (["dydtof", "--every", "0"], "error: --every"),

@@ -37,6 +37,25 @@ def test_a_box_is_a_crop_of_the_whole(video, tmp_path, lr):
     assert torch.equal(off.lr, part.lr)
 
 
+def test_decoded_pictures_are_the_same(video, tmp_path):
+    cache = tmp_path / "cache"
+    (cached,) = videos("tartanair", tmp_path / "TarTanAir", tmp_path / "list.txt", scale=SCALE, cache=cache)
+    for box in (None, Box(4, 8, 8, 12), Box(4, 8, 8, 12)):
+        ours, theirs = cached.read(0, 4, box=box), video.read(0, 4, box=box)
+        for name in ("rgb", "lr", "gt"):
+            assert torch.equal(getattr(ours, name), getattr(theirs, name))
+    kept = list(cache.rglob("*.npy"))
+    assert len(kept) == 4
+    for path in kept:  # what is read is what is kept there
+        np.save(path, np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    assert not cached.read_rgb(1).any()
+    save(video.layout.frames[1].rgb, rgb_of(7))  # a picture that changes is decoded anew
+    assert torch.equal(cached.read_rgb(1), video.read_rgb(1)) and cached.read_rgb(1).any()
+    video.layout.frames[2].rgb.unlink()
+    with pytest.raises(InputError, match="no such file"):
+        cached.read_rgb(2)
+
+
 def test_frames_are_read_one_at_a_time(video):
     clips = list(video.frames(1, 4))
     assert [clip.name for clip in clips] == ["hall/P000[1:2]", "hall/P000[2:3]", "hall/P000[3:4]"]

@@ -9,13 +9,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import fill_by_name, moving_disc
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from STDNet import InputError, STDNet, STDNetConfig
 from STDNet.losses import training_loss
 from STDNet.models.reconstruction import upsample_grid
 from STDNet.models.spatial_difference import filter_per_pixel, spatial_difference
-from STDNet.models.temporal_difference import Pairs, temporal_differences
+from STDNet.models.temporal_difference import Pairs, runs, take, temporal_differences
 
 # Mean and standard deviation of sigma, phi, phi-hat of both stages on moving_disc(4, 2, 2, 32, 32, 4) with the weights
 # of `fill_by_name`, and of the output, as the official network gives them.
@@ -248,3 +249,50 @@ def test_presets() -> None:
     assert sum(value.numel() for value in small_one.parameters()) < 1.5e6
     with pytest.raises(InputError, match="stdnet, stdnet-s"):
         STDNetConfig.preset("stdnet-m")
+
+
+def test_frames_are_taken_in_slices() -> None:
+    assert runs([0, 1, 2, 0, 1]) == [slice(0, 3), slice(0, 2)] and runs([]) == [slice(0, 0)]
+    x = torch.rand(2, 4, 3, 5, 6)
+    last = x.movedim(2, -1).contiguous().movedim(-1, 2)
+    for frames in ([0, 1, 2, 0, 1], [3], [], [1, 2, 3, 2, 3]):
+        assert torch.equal(take(x, frames), x[:, frames])
+        assert torch.equal(take(last, frames), x[:, frames])
+        flat = take(last, frames).flatten(0, 1)
+        assert not frames or flat.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_no_index_comes_from_the_host() -> None:
+    """An index list is copied to the GPU at every call, which a CUDA graph cannot hold."""
+
+    class Names(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # noqa: ANN001, ANN202
+            called.add(function.name())
+            return function(*args, **(kwargs or {}))
+
+    called: set[str] = set()
+    lr, rgb, _ = moving_disc(0, 2, 5, 32, 32, 4)
+    net = small()
+    with Names(), torch.no_grad():
+        net(lr, rgb)
+        network = {name for name in called if name.startswith(("aten::index", "aten::lift_fresh"))}
+        lr[:, [0, 2]]
+    assert "aten::convolution" in called and "aten::index.Tensor" in called
+    assert not network
+
+
+def test_channels_last_reaches_every_convolution() -> None:
+    net = small().to(memory_format=torch.channels_last)
+    lost = []
+
+    def look(name: str, x: Tensor) -> None:
+        if x.shape[1] > 3 and x.shape[2] > 1 and not x.is_contiguous(memory_format=torch.channels_last):
+            lost.append(name)
+
+    for name, module in net.named_modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_pre_hook(lambda _, args, name=name: look(name, args[0]))
+    lr, rgb, _ = moving_disc(0, 2, 4, 32, 32, 4)
+    with torch.no_grad():
+        net(lr, rgb)
+    assert not lost

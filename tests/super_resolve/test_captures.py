@@ -153,6 +153,10 @@ def test_lists_of_times_that_are_broken(tmp_path: Path) -> None:
     (capture / "rgb.txt").write_text("0.0 rgb/gone.png\n")
     with pytest.raises(InputError, match=r"gone\.png: no such file"):
         open_capture(capture)
+    for outside in ("../b/rgb/0.png", "/b/rgb/0.png"):
+        (capture / "rgb.txt").write_text(f"0.0 {outside}\n")
+        with pytest.raises(InputError, match=r"rgb\.txt: .* names a file outside of the sequence"):
+            open_capture(capture)
     capture = captures.arkitscenes(tmp_path / "b")
     captures.save(capture / "lowres_wide" / "holiday.png", captures.rgb_of(0))
     with pytest.raises(InputError, match=r"holiday\.png: expected a name such as 40753679_6855\.218\.png"):

@@ -18,11 +18,11 @@ from PIL import Image
 from STDNet import InputError, STDNet, STDNetConfig, command_line
 from STDNet.checkpoint import Checkpoint, save, shipped
 from STDNet.datasets import reading
-from STDNet.super_resolve import open_capture, super_resolve
+from STDNet.super_resolve import SuperResolveConfig, open_capture, super_resolve
 from STDNet.super_resolve import output as output_module
 from STDNet.super_resolve.__main__ import main
 from STDNet.super_resolve.inputs import downsampled, fill_holes
-from STDNet.super_resolve.run import spans
+from STDNet.super_resolve.run import run_config, spans
 
 
 def network(scale: int = 4) -> STDNet:
@@ -184,6 +184,29 @@ def test_stopped_and_resumed_is_the_same(run: Callable, tmp_path: Path, monkeypa
     assert run(capture)["frames_per_s"] is None
 
 
+def test_only_the_first_frames(run: Callable, tmp_path: Path) -> None:
+    assert run(captures.folder(tmp_path / "c", frames=5), frames=2)["frames"] == 2
+    assert [path.name for path in sorted((tmp_path / "out" / "depth_m").iterdir())] == ["f0.npy", "f1.npy"]
+
+
+def test_a_run_is_watched_and_stopped(weights: Callable[[int], Path], tmp_path: Path) -> None:
+    out, steps = tmp_path / "out", 0
+    capture = captures.folder(tmp_path / "c", frames=3)
+    config = SuperResolveConfig(capture=capture, out=out, weights=str(weights(4)), device="cpu", preview=False)
+
+    def watch() -> None:
+        nonlocal steps
+        steps += 1
+        if steps == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_config(config, watch)
+    assert len(list((out / "depth_m").iterdir())) == 2  # three were read, two are written
+    run_config(config, watch)
+    assert steps == 5 + 3 + 1 + 3
+
+
 def test_a_lost_frame_is_made_again(run: Callable, tmp_path: Path) -> None:
     capture = captures.folder(tmp_path / "in", 20)
     run(capture, save=("npy",))
@@ -267,7 +290,7 @@ def test_weights_that_ship_are_chosen_by_the_ratio(tmp_path: Path) -> None:
     if "stdnet-s-x8" in shipped():
         summary = super_resolve(capture, tmp_path / "out", device="cpu", preview=False)
         assert (summary["weights"], summary["scale"]) == ("stdnet-s-x8", 8)
-    with pytest.raises(InputError, match="stdnet-s-x20: no such checkpoint file; weights that ship"):
+    with pytest.raises(InputError, match="stdnet-s-x20: no such checkpoint file; weights by name"):
         super_resolve(capture, tmp_path / "out20", scale=20, device="cpu")
 
 

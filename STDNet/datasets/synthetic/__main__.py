@@ -1,4 +1,4 @@
-"""python -m STDNet.datasets.synthetic: writes synthetic videos to disk in the layout of a data set."""
+"""Write synthetic videos in the layout of a data set: python -m STDNet.datasets.synthetic --help lists the flags."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from STDNet import command_line
 from STDNet.command_line import option
 from STDNet.datasets.synthetic import LAYOUTS, PLACES, Look, check_scales, layout_name, render, write
 from STDNet.errors import InputError
+
+DESCRIPTION = "Render procedural videos with exact depth, flow and poses, and write them in the layout of a data set."
 
 log = logging.getLogger(__name__)
 
@@ -35,13 +37,13 @@ class Options:
     device: str = option("cpu", "where to render")
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Render and write.
+def main(argv: list[str] | None = None, command: str = "") -> None:
+    """Render and write; `command` is the word behind the program's name, for --help.
 
     Raises:
         InputError: A wrong flag.
     """
-    options = command_line.parse(Options, argv, description=__doc__ or "")
+    options = command_line.parse(Options, argv, description=DESCRIPTION, command=command)
     layout_name(options.layout)
     if options.out is None:
         raise InputError("--out is missing: give the folder to write to")

@@ -1,0 +1,109 @@
+"""Every system by name, as a model of depth video: STDNet and its neighbours, in one literal table.
+
+| name | sees | frames that a frame is made from | scales | width | parameters |
+|---|---|---|---|---|---|
+| stdnet | depth, RGB | 17 | 4, 8, 16 ... | 64 | 19.917 M |
+| nearest, bilinear, bicubic | depth | 1 | any | - | none |
+| joint_bilateral | depth, RGB | 1 | any | - | none |
+| dvsr | depth, RGB | all | 4, 8, 16 ... | 64 | 15.495 M |
+| d3dnet | depth | 7 | 4 | 64 | 2.580 M |
+| lgtd | depth | 5 | 4 | 64 | 6.88 M |
+| dsdmsr | depth | 1 | 2, 4, 8, 16 | - | 0.516 M at x4 |
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from STDNet.baselines import DSDMSR, DVSR, LGTD, D3DNet, Interpolation, JointBilateral
+from STDNet.baselines.depth_video import D3DNetDepth, DSDMSRDepth, LGTDDepth
+from STDNet.errors import InputError
+from STDNet.models import DepthVideoModel, STDNet, STDNetConfig
+
+WIDTHS = {"stdnet": 64, "dvsr": 64, "d3dnet": 64, "lgtd": 64}  # the papers'; the other systems have no width to choose
+UNTRAINED = ("nearest", "bilinear", "bicubic", "joint_bilateral")  # nothing to train, no weights
+
+
+@dataclass(frozen=True)
+class BaselineConfig:
+    """Which neighbouring system; its checkpoint carries it.
+
+    Attributes:
+        name: A key of `SYSTEMS` other than "stdnet".
+        scale: RGB pixels per depth pixel along each axis.
+        channels: Width of the features; None is the paper's, and the only one of a system that has none to choose.
+    """
+
+    name: str
+    scale: int = 4
+    channels: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.name not in SYSTEMS or self.name == "stdnet":
+            raise InputError(f"unknown system {self.name!r}, choose one of {', '.join(SYSTEMS)}")
+        if self.channels is None:
+            object.__setattr__(self, "channels", WIDTHS.get(self.name))
+        elif self.name not in WIDTHS:
+            raise InputError(f"{self.name}: has no width to choose, got {self.channels} channels")
+
+
+SystemConfig = STDNetConfig | BaselineConfig
+# (configuration, back-end of the deformable convolutions) -> model
+SYSTEMS: dict[str, Callable[[Any, str], DepthVideoModel]] = {
+    "stdnet": lambda c, backend: STDNet(c, deform_backend=backend),
+    "nearest": lambda c, _: Interpolation(c.scale, "nearest"),
+    "bilinear": lambda c, _: Interpolation(c.scale, "bilinear"),
+    "bicubic": lambda c, _: Interpolation(c.scale, "bicubic"),
+    "joint_bilateral": lambda c, _: JointBilateral(c.scale),
+    "dvsr": lambda c, backend: DVSR(c.scale, channels=c.channels, deform_backend=backend),
+    "d3dnet": lambda c, backend: D3DNetDepth(D3DNet(c.scale, channels=c.channels, deform_backend=backend)),
+    "lgtd": lambda c, backend: LGTDDepth(
+        # The paper's reconstruction has 180 channels beside 64.
+        LGTD(c.scale, channels=c.channels, reconstruction_channels=c.channels * 180 // 64, deform_backend=backend)
+    ),
+    "dsdmsr": lambda c, _: DSDMSRDepth(DSDMSR(c.scale)),
+}
+
+
+def configuration(name: str, scale: int = 4, channels: int | None = None, **switches: Any) -> SystemConfig:
+    """What `create` makes a model of.
+
+    Args:
+        name: A key of `SYSTEMS`.
+        scale: RGB pixels per depth pixel along each axis.
+        channels: Width; None is the paper's.
+        switches: Other fields of `STDNetConfig`, for "stdnet" alone.
+
+    Raises:
+        InputError: An unknown name or switch, or a width where none can be chosen.
+    """
+    known = {field.name for field in dataclasses.fields(STDNetConfig)} if name == "stdnet" else set()
+    if unknown := set(switches) - known:
+        raise InputError(f"{name}: there is no option {', '.join(sorted(unknown))}")
+    if name == "stdnet":
+        return STDNetConfig(scale=scale, channels=channels or WIDTHS[name], **switches)
+    return BaselineConfig(name, scale, channels)
+
+
+def from_plain(values: Mapping[str, Any]) -> SystemConfig:
+    """A configuration from the plain values in a checkpoint; without a name, it is STDNet's."""
+    return BaselineConfig(**values) if "name" in values else STDNetConfig(**values)
+
+
+def create(config: SystemConfig, *, deform_backend: str = "auto") -> DepthVideoModel:
+    """The model of a configuration, with random weights.
+
+    Raises:
+        InputError: A scale or width that the system does not know.
+    """
+    model = SYSTEMS[config.name](config, deform_backend)
+    model.config = config
+    return model
+
+
+def build(name: str, scale: int = 4, channels: int | None = None, **switches: Any) -> DepthVideoModel:
+    """Make a system by name, untrained; arguments and errors as in `configuration` and `create`."""
+    return create(configuration(name, scale, channels, **switches))
