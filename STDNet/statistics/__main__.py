@@ -81,7 +81,8 @@ def _read(path: Path) -> tuple[dict[str, Any], LongTail]:
     """The facts and the statistics that an earlier run wrote."""
     try:
         numbers = json.loads(path.read_text())
-        return {key: numbers[key] for key in ("title", "frames", "scale", "protocol")}, from_json(numbers)
+        facts = {key: numbers[key] for key in ("dataset", "frames", "scale", "protocol")}
+        return {**facts, "title": numbers.get("title", facts["dataset"])}, from_json(numbers)
     except (OSError, KeyError, TypeError, ValueError) as error:
         reason = error if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
         raise InputError(f"--redraw {path}: {reason}") from None
