@@ -154,27 +154,28 @@ def random_clips(options: Options, batch: int, device: torch.device) -> dict[str
 
 def schedule(options: Options, rates: dict[str, float]) -> None:
     """Hours and dollars of the paper's schedule, from what was measured and from counted FLOP."""
+    machine, priced = processor(torch.device(options.device)), options.device.startswith("cuda")
     label, rate = max(rates.items(), key=lambda item: item[1])
     size = f"{options.channels} channels, {options.frames} x {options.patch} x {options.patch}"
     print(f"\n{EPOCHS} epochs of {CLIPS} clips, hours (and dollars, at {options.price:.2f} an hour and GPU)\n")
     print("| from | samples/s of one | 1 | 2 | 8 |\n|---|---|---|---|---|")
-    print(f"| measured: {size}, {label}, {processor(torch.device(options.device))} | {costs(options, rate)} |")
+    print(f"| measured: {size}, {label}, {machine} | {costs(options, rate, priced)} |")
     flop = paper_flop()
     estimate = options.peak_tflops * 1e12 * options.share / flop
     print(
         f"| ESTIMATE, not measured: paper's size, {flop / 1e12:.1f} TFLOP a clip (counted, forward and backward), "
-        f"{options.share:.0%} of {options.peak_tflops:.0f} TFLOP/s assumed | {costs(options, estimate)} |"
+        f"{options.share:.0%} of {options.peak_tflops:.0f} TFLOP/s assumed | {costs(options, estimate, True)} |"
     )
     print(f"\nEach of several is assumed to keep {options.scaling:.0%} of its speed; validation is not counted.")
 
 
-def costs(options: Options, rate: float) -> str:
-    """Cells: the rate, and hours and dollars on 1, 2 and 8."""
+def costs(options: Options, rate: float, priced: bool) -> str:
+    """Cells: the rate, and hours and, for GPUs, dollars on 1, 2 and 8."""
     cells = [f"{rate:.3g}"]
     for count in (1, 2, 8):
         together = rate * count * (options.scaling if count > 1 else 1)
         hours = EPOCHS * CLIPS / together / 3600
-        money = f" ({hours * count * options.price:,.0f})" if hours < 20000 else ""
+        money = f" ({hours * count * options.price:,.0f})" if priced else ""
         cells.append(f"{hours:,.0f}{money}")
     return " | ".join(cells)
 
