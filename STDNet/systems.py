@@ -9,6 +9,8 @@
 | d3dnet | depth | 7 | 4 | 64 | 2.580 M |
 | lgtd | depth | 5 | 4 | 64 | 6.88 M |
 | dsdmsr | depth | 1 | 2, 4, 8, 16 | - | 0.516 M at x4 |
+
+d3dnet and lgtd were made for colour video; a task of "colour" gives them, and bicubic, as models of it.
 """
 
 from __future__ import annotations
@@ -20,11 +22,13 @@ from typing import Any
 
 from STDNet.baselines import DSDMSR, DVSR, LGTD, D3DNet, Interpolation, JointBilateral
 from STDNet.baselines.depth_video import D3DNetDepth, DSDMSRDepth, LGTDDepth
+from STDNet.colour_video import ColourBicubic, ColourVideoModel, D3DNetColour, LGTDColour
 from STDNet.errors import InputError
 from STDNet.models import DepthVideoModel, STDNet, STDNetConfig
 
 WIDTHS = {"stdnet": 64, "dvsr": 64, "d3dnet": 64, "lgtd": 64}  # the papers'; the other systems have no width to choose
 UNTRAINED = ("nearest", "bilinear", "bicubic", "joint_bilateral")  # nothing to train, no weights
+TASKS = ("depth", "colour")  # depth video with RGB; colour video alone
 
 
 @dataclass(frozen=True)
@@ -35,13 +39,17 @@ class BaselineConfig:
         name: A key of `SYSTEMS` other than "stdnet".
         scale: RGB pixels per depth pixel along each axis.
         channels: Width of the features; None is the paper's, and the only one of a system that has none to choose.
+        task: Of `TASKS`.
     """
 
     name: str
     scale: int = 4
     channels: int | None = None
+    task: str = "depth"
 
     def __post_init__(self) -> None:
+        if self.task == "colour" and self.name not in COLOUR_SYSTEMS:
+            raise InputError(f"{self.name} is no model of colour video; those are {', '.join(COLOUR_SYSTEMS)}")
         if self.name not in SYSTEMS or self.name == "stdnet":
             raise InputError(f"unknown system {self.name!r}, choose one of {', '.join(SYSTEMS)}")
         if self.channels is None:
@@ -59,33 +67,49 @@ SYSTEMS: dict[str, Callable[[Any, str], DepthVideoModel]] = {
     "bicubic": lambda c, _: Interpolation(c.scale, "bicubic"),
     "joint_bilateral": lambda c, _: JointBilateral(c.scale),
     "dvsr": lambda c, backend: DVSR(c.scale, channels=c.channels, deform_backend=backend),
-    "d3dnet": lambda c, backend: D3DNetDepth(D3DNet(c.scale, channels=c.channels, deform_backend=backend)),
-    "lgtd": lambda c, backend: LGTDDepth(
-        # The paper's reconstruction has 180 channels beside 64.
-        LGTD(c.scale, channels=c.channels, reconstruction_channels=c.channels * 180 // 64, deform_backend=backend)
-    ),
+    "d3dnet": lambda c, backend: D3DNetDepth(_d3dnet(c, backend)),
+    "lgtd": lambda c, backend: LGTDDepth(_lgtd(c, backend)),
     "dsdmsr": lambda c, _: DSDMSRDepth(DSDMSR(c.scale)),
+}
+COLOUR_SYSTEMS: dict[str, Callable[[Any, str], ColourVideoModel]] = {
+    "bicubic": lambda c, _: ColourBicubic(c.scale),
+    "d3dnet": lambda c, backend: D3DNetColour(_d3dnet(c, backend)),
+    "lgtd": lambda c, backend: LGTDColour(_lgtd(c, backend)),
 }
 
 
-def configuration(name: str, scale: int = 4, channels: int | None = None, **switches: Any) -> SystemConfig:
+def _d3dnet(config: BaselineConfig, backend: str) -> D3DNet:
+    return D3DNet(config.scale, channels=config.channels or WIDTHS["d3dnet"], deform_backend=backend)
+
+
+def _lgtd(config: BaselineConfig, backend: str) -> LGTD:
+    channels = config.channels or WIDTHS["lgtd"]
+    # The paper's reconstruction has 180 channels beside 64.
+    wide = channels * 180 // 64
+    return LGTD(config.scale, channels=channels, reconstruction_channels=wide, deform_backend=backend)
+
+
+def configuration(
+    name: str, scale: int = 4, channels: int | None = None, *, task: str = "depth", **switches: Any
+) -> SystemConfig:
     """What `create` makes a model of.
 
     Args:
         name: A key of `SYSTEMS`.
         scale: RGB pixels per depth pixel along each axis.
         channels: Width; None is the paper's.
+        task: Of `TASKS`.
         switches: Other fields of `STDNetConfig`, for "stdnet" alone.
 
     Raises:
-        InputError: An unknown name or switch, or a width where none can be chosen.
+        InputError: An unknown name or switch, a width where none can be chosen, a system that does not know the task.
     """
     known = {field.name for field in dataclasses.fields(STDNetConfig)} if name == "stdnet" else set()
     if unknown := set(switches) - known:
         raise InputError(f"{name}: there is no option {', '.join(sorted(unknown))}")
-    if name == "stdnet":
+    if name == "stdnet" and task == "depth":
         return STDNetConfig(scale=scale, channels=channels or WIDTHS[name], **switches)
-    return BaselineConfig(name, scale, channels)
+    return BaselineConfig(name, scale, channels, task)
 
 
 def from_plain(values: Mapping[str, Any]) -> SystemConfig:
@@ -93,17 +117,26 @@ def from_plain(values: Mapping[str, Any]) -> SystemConfig:
     return BaselineConfig(**values) if "name" in values else STDNetConfig(**values)
 
 
-def create(config: SystemConfig, *, deform_backend: str = "auto") -> DepthVideoModel:
+def task_of(config: SystemConfig) -> str:
+    """Of `TASKS`."""
+    return config.task if isinstance(config, BaselineConfig) else "depth"
+
+
+def create(config: SystemConfig, *, deform_backend: str = "auto") -> DepthVideoModel | ColourVideoModel:
     """The model of a configuration, with random weights.
 
     Raises:
         InputError: A scale or width that the system does not know.
     """
-    model = SYSTEMS[config.name](config, deform_backend)
+    systems: Mapping[str, Callable[[Any, str], DepthVideoModel | ColourVideoModel]]
+    systems = COLOUR_SYSTEMS if task_of(config) == "colour" else SYSTEMS
+    model = systems[config.name](config, deform_backend)
     model.config = config
     return model
 
 
 def build(name: str, scale: int = 4, channels: int | None = None, **switches: Any) -> DepthVideoModel:
-    """Make a system by name, untrained; arguments and errors as in `configuration` and `create`."""
-    return create(configuration(name, scale, channels, **switches))
+    """Make a system of depth video by name, untrained; arguments and errors as in `configuration` and `create`."""
+    model = create(configuration(name, scale, channels, **switches))
+    assert isinstance(model, DepthVideoModel)
+    return model

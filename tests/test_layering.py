@@ -22,13 +22,15 @@ ALLOWED = {
     "metrics": {"geometry"},
     "models": {"ops"},
     "baselines": {"models", "ops"},
+    "colour_video": {"models", "baselines", "datasets", "distributed"},
     "datasets": {"clip", "simulator"},
     "statistics": {"metrics", "visualize"},
-    "systems": {"models", "baselines"},
+    "systems": {"models", "baselines", "colour_video"},
     "streaming": {"clip", "models"},
-    "checkpoint": {"models", "systems"},
+    "checkpoint": {"models", "systems", "colour_video"},
     "evaluation": {
         *("clip", "datasets", "metrics", "models", "systems", "streaming", "checkpoint", "visualize", "distributed"),
+        "colour_video",
     },
     "super_resolve": {
         *("clip", "datasets", "models", "systems", "checkpoint", "evaluation"),
@@ -39,7 +41,17 @@ ALLOWED = {
         *("clip", "datasets", "models", "checkpoint", "evaluation", "super_resolve"),
         *("metrics", "visualize", "geometry", "distributed"),
     },
-    "training": {"clip", "datasets", "losses", "models", "systems", "distributed", "checkpoint", "evaluation"},
+    "training": {
+        "clip",
+        "colour_video",
+        "datasets",
+        "losses",
+        "models",
+        "systems",
+        "distributed",
+        "checkpoint",
+        "evaluation",
+    },
 }
 # Packages that only one room knows.
 OWNED = {
@@ -52,6 +64,7 @@ OWNED = {
     "tensorboard": {"training"},
     "huggingface_hub": {"models"},
     "gdown": {"checkpoint"},
+    "skimage": {"colour_video"},
     "onnx": {"export"},
     "onnxruntime": {"export"},
     "starlette": {"page"},

@@ -5,6 +5,7 @@ from STDNet.checkpoint.official import from_official, official_names, to_officia
 from STDNet.checkpoint.store import (
     Checkpoint,
     build,
+    build_colour,
     check_names,
     fill,
     load,
@@ -21,6 +22,7 @@ __all__ = [
     "Checkpoint",
     "Weights",
     "build",
+    "build_colour",
     "check_names",
     "checksum",
     "fetch",

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from STDNet.checkpoint.official import NETWORK_PREFIX, from_official, official_names, to_official
 from STDNet.checkpoint.table import WEIGHTS, locate
+from STDNet.colour_video import ColourVideoModel
 from STDNet.errors import InputError
 from STDNet.files import atomic_write
 from STDNet.models import DepthVideoModel, STDNetConfig
@@ -71,20 +72,21 @@ def load(path: Path | str, *, scale: int | None = None, device: torch.device | s
     return build(read(path, scale=scale), source=str(path)).to(device)
 
 
-def of_model(model: str | None, path: Path | str, *, scale: int | None) -> Checkpoint:
+def of_model(model: str | None, path: Path | str, *, scale: int | None, task: str = "depth") -> Checkpoint:
     """The checkpoint at `path`, of that model; for one without anything to train, an empty one.
 
     Args:
         model: A name of `STDNet.systems`; None takes the checkpoint's.
         path: What `load` takes; not looked at where there is nothing to train.
         scale: As in `load`; needed where there is nothing to train.
+        task: Of a model that has nothing to train, "depth" or "colour".
 
     Raises:
         InputError: A checkpoint of another model; what `load` refuses.
     """
     if model in UNTRAINED:
         assert model is not None and scale is not None
-        return Checkpoint(BaselineConfig(model, scale), {})
+        return Checkpoint(BaselineConfig(model, scale, task=task), {})
     found = read(path, scale=scale)
     if model not in (None, found.config.name):
         raise InputError(f"{path}: holds the weights of {found.config.name}, not of {model}")
@@ -92,7 +94,33 @@ def of_model(model: str | None, path: Path | str, *, scale: int | None) -> Check
 
 
 def build(checkpoint: Checkpoint, *, source: str = "checkpoint") -> DepthVideoModel:
-    """The model of a checkpoint with its facts, in evaluation mode; `source` names it in messages."""
+    """The model of a checkpoint with its facts, in evaluation mode; `source` names it in messages.
+
+    Raises:
+        InputError: Weights of another network, or of a model of colour video.
+    """
+    net = _built(checkpoint, source)
+    if not isinstance(net, DepthVideoModel):
+        raise InputError(
+            f"{source}: holds {net.config.name} for colour video, not for depth; it works with "
+            "python -m STDNet.evaluation --dataset colour"
+        )
+    return net
+
+
+def build_colour(checkpoint: Checkpoint, *, source: str = "checkpoint") -> ColourVideoModel:
+    """As `build`, for a model of colour video."""
+    net = _built(checkpoint, source)
+    if not isinstance(net, ColourVideoModel):
+        raise InputError(
+            f"{source}: holds {net.config.name} for depth video, not for colour; train one with "
+            "train.py --dataset colour --model d3dnet (or lgtd)"
+        )
+    return net
+
+
+def _built(checkpoint: Checkpoint, source: str) -> DepthVideoModel | ColourVideoModel:
+    """The model of either task."""
     net = create(checkpoint.config)
     fill(net, checkpoint.state, source=source)
     net.meta = dict(checkpoint.meta)
@@ -158,7 +186,7 @@ def write_official(path: Path | str, state: Mapping[str, Tensor]) -> None:
         torch.save(official, file)
 
 
-def fill(net: DepthVideoModel, state: Mapping[str, Tensor], *, source: str = "state") -> None:
+def fill(net: DepthVideoModel | ColourVideoModel, state: Mapping[str, Tensor], *, source: str = "state") -> None:
     """Load weights strictly; only the training heads may be absent, they then keep their values."""
     check_names(state, net.config, source=source)  # type: ignore[arg-type]
     net.load_state_dict(dict(state), strict=False)

@@ -110,7 +110,7 @@ class ClipDataset(Dataset):
         valid = torch.ones_like(gt, dtype=torch.bool) if clip.valid is None else clip.valid
         sample = {"lr": clip.lr / video.max_depth_m, "rgb": clip.rgb, "gt": gt / video.max_depth_m, "valid": valid}
         if self.augment:
-            sample = _flipped(sample, random)
+            sample = flipped(sample, random)
         if self.jitter:
             sample["rgb"] = _jittered(sample["rgb"], random)
         return sample
@@ -158,7 +158,7 @@ def another_sensor(clip: Clip, random: np.random.Generator) -> Clip:
     return dataclasses.replace(clip, lr=lr[:, None])
 
 
-def _flipped(sample: dict[str, Tensor], random: np.random.Generator) -> dict[str, Tensor]:
+def flipped(sample: dict[str, Tensor], random: np.random.Generator) -> dict[str, Tensor]:
     """Flips and transpose, the same for everything in the sample."""
     horizontal, vertical, transpose = random.random(3) < 0.5
     height, width = sample["gt"].shape[-2:]

@@ -7,6 +7,7 @@ import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -104,13 +105,18 @@ def evaluate(config: EvaluationConfig, dataset: str, index: Path | None) -> list
         if distributed.is_main():
             label = "STDNet" if found.config.name == "stdnet" else found.config.name
             print(table(scores, dataset, config.scale, config.protocol, label))
-            header = {"dataset": dataset, "scale": config.scale, "protocol": config.protocol, "model": str(path)}
-            machine = {"machine": platform.processor() or platform.machine(), "device": str(device), "amp": config.amp}
+            facts = header(config, dataset, path, device) | {"protocol": config.protocol, "amp": config.amp}
             rows = [{**vars(score)} for score in scores]
-            result = {**header, **machine, "torch": str(torch.__version__), "sequences": rows, "mean": mean(scores)}
-            write_json(folder / "results.json", result)
+            write_json(folder / "results.json", {**facts, "sequences": rows, "mean": mean(scores)})
             log.info("wrote %s", folder / "results.json")
     return scores
+
+
+def header(config: EvaluationConfig, dataset: str, path: Path, device: torch.device) -> dict[str, Any]:
+    """What results.json says first: what was scored, and where."""
+    machine = platform.processor() or platform.machine()
+    what = {"dataset": dataset, "scale": config.scale, "model": str(path)}
+    return {**what, "machine": machine, "device": str(device), "torch": str(torch.__version__)}
 
 
 def _sequences(
@@ -145,14 +151,14 @@ def _weights(config: EvaluationConfig) -> Path:
             raise InputError(f"--model {config.model} has no weights: leave out --model_dir")
         return Path(config.model)
     label = "STDNet" if config.model in (None, "stdnet") else config.model
-    return config.model_dir or _best_of(Path("experiment") / f"{label}_{config.scale}")
+    return config.model_dir or best_of(Path("experiment") / f"{label}_{config.scale}")
 
 
-def _best_of(folder: Path) -> Path:
+def best_of(folder: Path, best: str = "best_rmse.pth") -> Path:
     """The checkpoint of a training run that is meant for use."""
-    for name in ("best_rmse.pth", "final.pth"):
+    for name in (best, "final.pth"):
         if (folder / name).is_file():
             return folder / name
     raise InputError(
-        f"{folder} holds no best_rmse.pth or final.pth; run train.py first, or give --model_dir, such as stdnet-s-x4"
+        f"{folder} holds no {best} or final.pth; run train.py first, or give --model_dir, such as stdnet-s-x4"
     )

@@ -74,9 +74,7 @@ def run_config(config: SuperResolveConfig, watch: Callable[[], None] = lambda: N
     name, weights, grid = _weights_and_grid(config, capture)
     log.info("%s", grid.described())
     max_depth_m = config.max_depth or weights.max_depth_m or DEFAULT_MAX_DEPTH_M
-    frames = CaptureFrames(
-        capture, grid, max_depth_m=max_depth_m, min_confidence=config.min_confidence, watch=watch
-    )
+    frames = CaptureFrames(capture, grid, max_depth_m=max_depth_m, min_confidence=config.min_confidence, watch=watch)
     device = distributed.choose_device(config.device)
     output = Output(config.out, config.save)
     settings = _settings(frames, name, config.amp)

@@ -17,6 +17,11 @@ FREE_FIELDS = (
     *("epoch", "steps", "val_every", "val_frames", "root_dir", "gradient_checkpointing"),
     *("cache",),
 )
+# What a window of colour video does not have.
+DEPTH_FIELDS = (
+    *("lr_source", "other_sensors", "protocol", "max_depth", "frames", "stride", "jitter", "cache"),
+    *("alpha_spatial", "alpha_temporal", "beta"),
+)
 SWITCHES = ("spatial_difference", "temporal_difference", "neighbours")  # the paper's ablations
 
 
@@ -34,8 +39,9 @@ class TrainConfig:
     neighbours: int = option(2, "frames to either side that a pass of STDNet looks at", choices=(1, 2, 3))
     dataset: str = option(
         "tartanair",
-        "which data set; synthetic: procedural videos, rendered while training, nothing to download",
-        choices=("tartanair", "dydtof", "dynamic_replica", "folder", "synthetic"),
+        "which data set; synthetic: procedural videos, rendered while training, nothing to download; colour: colour "
+        "videos in the layout of Vimeo-90K, D3DNet or LGTD, for --model d3dnet and lgtd",
+        choices=("tartanair", "dydtof", "dynamic_replica", "folder", "synthetic", "colour"),
     )
     synthetic_clips: int = option(10_000, "different procedural clips, which make an epoch (--dataset synthetic)")
     root_dir: Path | None = option(None, "where the data set lies (None: dataset/<its name>)")
@@ -97,7 +103,9 @@ class TrainConfig:
     )
 
     init: Path | None = option(None, "start from these weights: ours, of any scale, official, or a name that ships")
-    result_root: Path | None = option(None, "folder of the run (None: experiment/STDNet_<scale>, <model>_<scale>)")
+    result_root: Path | None = option(
+        None, "folder of the run (None: experiment/STDNet_<scale>, <model>_<scale>, <model>_colour_<scale>)"
+    )
     result_root_MAE: Path | None = option(None, "folder of the best-MAE checkpoint (None: <result_root>/MAE_best)")
     restart: bool = option(False, "discard what is in result_root and begin anew")
     val_every: int = option(1, "epochs between two validations")
@@ -126,17 +134,22 @@ class TrainConfig:
             raise InputError(f"--ema is a decay between 0 and 1, got {self.ema}")
 
     def _check_model(self) -> None:
-        """Refuse what only STDNet has, and sizes that the model does not know."""
+        """Refuse what only STDNet or depth video has, and sizes that the model does not know."""
         for name in ("paper_exact", "gradient_checkpointing", *SWITCHES):
             if getattr(self, name) != getattr(TrainConfig, name) and self.model != "stdnet":
                 raise InputError(f"--{name} is for --model stdnet, not for {self.model}")
+        if self.dataset == "colour":
+            for name in DEPTH_FIELDS:
+                if getattr(self, name) != getattr(TrainConfig, name):
+                    raise InputError(f"--{name} is for depth video, not for --dataset colour")
         self.system()
 
     def system(self) -> SystemConfig:
         """The model as its checkpoint describes it."""
         wide = self.model in WIDTHS or self.channels != TrainConfig.channels
         switches = {name: getattr(self, name) for name in SWITCHES} if self.model == "stdnet" else {}
-        return configuration(self.model, self.scale, self.channels if wide else None, **switches)
+        task = "colour" if self.dataset == "colour" else "depth"
+        return configuration(self.model, self.scale, self.channels if wide else None, task=task, **switches)
 
     @property
     def label(self) -> str:
@@ -146,7 +159,8 @@ class TrainConfig:
     @property
     def folder(self) -> Path:
         """Where the run lives."""
-        return self.result_root or Path("experiment") / f"{self.label}_{self.scale}"
+        task = "_colour" if self.dataset == "colour" else ""
+        return self.result_root or Path("experiment") / f"{self.label}{task}_{self.scale}"
 
     @property
     def mae_folder(self) -> Path:

@@ -2,102 +2,40 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
-from functools import partial
-from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from STDNet import distributed
-from STDNet.datasets import ClipDataset, Video, videos
-from STDNet.datasets.synthetic import TRAINING_SEED, VALIDATION_SEED, synthetic_videos
 from STDNet.errors import InputError
-from STDNet.evaluation import DEFAULT_ROOTS
 from STDNet.training.config import TrainConfig
 
-SYNTHETIC_SIZE, SYNTHETIC_VALIDATION_CLIPS = 256, 16
-LISTS = {"honest": Path("data/TarTanAir_val.txt"), "paper": Path("data/TarTanAir_val_paper.txt")}
 
-log = logging.getLogger(__name__)
+class Clips(Protocol):
+    """The samples of an epoch."""
 
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose samples come next, in this process."""
 
-def load_videos(config: TrainConfig) -> tuple[list[Video], list[Video]]:
-    """The training and validation sequences that a configuration names; the honest choice never shares one."""
-    if config.dataset == "synthetic":
-        return _synthetic(config)
-    root = config.root_dir or DEFAULT_ROOTS[config.dataset]
-    train_list = config.train_list
-    if train_list is None and config.dataset == "tartanair":
-        train_list = Path("data/TarTanAir_train.txt")
-    if train_list is None and config.dataset != "folder":
-        raise InputError(f"--train_list: name the index file of the {config.dataset} sequences to train on")
+    def __len__(self) -> int: ...
 
-    def read(index: Path | None) -> list[Video]:
-        return videos(
-            config.dataset,
-            root,
-            index,
-            scale=config.scale,
-            protocol=config.protocol,
-            lr=config.lr_source,
-            max_depth_m=config.max_depth,
-            cache=config.cache,
-        )
-
-    training = read(train_list)
-    if config.val_list == "none":
-        return training, []
-    if config.val_list in LISTS and config.dataset != "tartanair":
-        raise InputError(f"--val_list: name an index file of {config.dataset} sequences, or none")
-    validation = read(LISTS.get(config.val_list, Path(config.val_list)))
-    if config.val_list == "honest":
-        held_out = {video.name for video in validation}
-        shared = [video.name for video in training if video.name in held_out]
-        if shared and distributed.is_main():
-            log.info("held out of training for validation: %s", ", ".join(shared))
-        training = [video for video in training if video.name not in held_out]
-    return training, validation
-
-
-def _synthetic(config: TrainConfig) -> tuple[list[Video], list[Video]]:
-    """Procedural videos of one window each, and held-out seeds unless --val_list is none."""
-    frames = (config.frames - 1) * config.stride + 1
-    size = max(config.patch_size, SYNTHETIC_SIZE)
-    make = partial(synthetic_videos, scale=config.scale, size=size, max_depth_m=config.max_depth)
-    # ClipDataset leaves out the first and the last frame.
-    training = make(TRAINING_SEED, config.synthetic_clips, frames=frames + 2)
-    if config.val_list == "none":
-        return training, []
-    if config.val_list != "honest":
-        raise InputError("--val_list: honest (held-out seeds) or none, for procedural videos")
-    return training, make(VALIDATION_SEED, SYNTHETIC_VALIDATION_CLIPS, frames=config.frames)
+    def __getitem__(self, index: int) -> dict[str, Tensor]: ...
 
 
 class Batches:
     """An endless stream of training batches from any step on."""
 
-    def __init__(self, config: TrainConfig, training: list[Video]) -> None:
-        self.config = config
-        self.clips = ClipDataset(
-            training,
-            frames=config.frames,
-            patch=config.patch_size,
-            seed=config.seed,
-            augment=config.augment,
-            jitter=config.jitter,
-            stride=config.stride,
-            aligned=not config.paper_exact,
-            other_sensors=config.other_sensors,
-        )
+    def __init__(self, config: TrainConfig, clips: Clips) -> None:
+        self.config, self.clips = config, clips
         self.per_step = config.batchsize * config.accumulate * distributed.world_size()
         self.steps_per_epoch = len(self.clips) // self.per_step
         if self.steps_per_epoch == 0:
             raise InputError(
-                f"the training list has {len(self.clips)} clips of {config.frames} frames, one step takes "
-                f"{self.per_step}; use a longer list or a smaller --batchsize"
+                f"there are {len(self.clips)} clips to train on, one step takes {self.per_step}; use a longer "
+                "--train_list or a smaller --batchsize"
             )
 
     def from_step(self, step: int) -> Iterator[dict[str, Tensor]]:
@@ -113,9 +51,9 @@ class Batches:
 
 
 class _Epochs(Dataset):
-    """A ClipDataset that is asked for (epoch, index)."""
+    """Clips that are asked for by (epoch, index)."""
 
-    def __init__(self, clips: ClipDataset) -> None:
+    def __init__(self, clips: Clips) -> None:
         self.clips = clips
 
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Tensor]:

@@ -19,16 +19,19 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from STDNet import checkpoint, distributed
 from STDNet.checkpoint import Checkpoint
+from STDNet.colour_video import ColourVideoModel
 from STDNet.command_line import progress
 from STDNet.errors import InputError
-from STDNet.evaluation import autocast, sample_picture, score_videos
 from STDNet.files import write_image
-from STDNet.losses import Losses, supervised_loss, training_loss
+from STDNet.losses import Losses
 from STDNet.models import DepthVideoModel, STDNet
-from STDNet.systems import SystemConfig, configuration, create
+from STDNet.systems import configuration, create
+from STDNet.training import colour, depth
 from STDNet.training.config import TrainConfig
-from STDNet.training.data import Batches, load_videos
+from STDNet.training.data import Batches
 from STDNet.training.run import RunFolder, provenance
+
+Model = DepthVideoModel | ColourVideoModel
 
 log = logging.getLogger(__name__)
 
@@ -36,32 +39,18 @@ log = logging.getLogger(__name__)
 class TrainingStep(nn.Module):
     """Network and losses in one module, so that DDP and torch.compile see the whole step."""
 
-    def __init__(self, net: DepthVideoModel, config: TrainConfig) -> None:
+    def __init__(self, net: Model, config: TrainConfig) -> None:
         super().__init__()
         self.net, self.config = net, config
 
     def forward(self, batch: dict[str, Tensor], deep: bool = True) -> Losses:
-        """The losses of one batch in network units: lr, rgb, gt and the mask valid; `deep` supervision where known."""
-        config = self.config
-        with autocast(batch["lr"].device, config.amp):
-            out = self.net(batch["lr"], batch["rgb"])
-        if not isinstance(self.net, STDNet):
-            weight = self.net.deep_weight if deep else 0.0
-            return supervised_loss(out.depth, out.intermediate, batch["gt"], valid=batch["valid"], weight=weight)
-        return training_loss(
-            out,
-            batch["gt"],
-            self.net.heads,
-            # Without a mask under the protocol, every pixel is valid.
-            valid=None if config.paper_exact else batch["valid"],
-            alpha_spatial=config.alpha_spatial,
-            alpha_temporal=config.alpha_temporal,
-            beta=config.beta,
-            paper_exact=config.paper_exact,
-        )
+        """The losses of one batch; `deep` supervision where the model knows it."""
+        if isinstance(self.net, ColourVideoModel):
+            return colour.losses(self.net, self.config, batch, deep)
+        return depth.losses(self.net, self.config, batch, deep)
 
 
-def network(config: TrainConfig, device: torch.device) -> DepthVideoModel:
+def network(config: TrainConfig, device: torch.device) -> Model:
     """The network of a configuration on its device, with new weights."""
     backend = "gather" if config.deform_conv == "auto" and device.type == "cpu" else config.deform_conv
     net = create(config.system(), deform_backend=backend)
@@ -91,15 +80,14 @@ class Training:
 
     def __init__(self, config: TrainConfig, device: torch.device, folder: RunFolder) -> None:
         self.config, self.device, self.folder = config, device, folder
-        training, self.validation = load_videos(config)
-        self.batches = Batches(config, training)
-        self.max_depth_m = training[0].max_depth_m
+        torch.manual_seed(config.seed)
+        self.net = network(config, device)
+        self.task: Any = _task(self.net, config)
+        self.batches = Batches(config, self.task.clips)
         self.total_steps = config.steps or config.epoch * self.batches.steps_per_epoch
         self.step = 0
         self.best: dict[str, float] = {}
 
-        torch.manual_seed(config.seed)
-        self.net = network(config, device)
         if config.init is not None:
             start = checkpoint.read(config.init, scale=config.scale, any_scale=True)
             checkpoint.fill(self.net, start.state, source=str(config.init))
@@ -150,7 +138,8 @@ class Training:
     def _train_step(self, batches: Iterator[dict[str, Tensor]]) -> tuple[Tensor, Tensor]:
         """One optimiser step from `accumulate` batches; the mean loss terms and the gradient norm."""
         self.module.train()
-        deep = self.step < self.net.deep_share * self.total_steps
+        share = self.net.deep_share if isinstance(self.net, DepthVideoModel) else 0.0
+        deep = self.step < share * self.total_steps
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate()
         self.optimizer.zero_grad(set_to_none=True)
@@ -198,7 +187,7 @@ class Training:
         """
         epoch, inside = divmod(self.step, self.batches.steps_per_epoch)
         finished = self.step == self.total_steps
-        validate = bool(self.validation) and (finished or (inside == 0 and epoch % self.config.val_every == 0))
+        validate = bool(self.task.validation) and (finished or (inside == 0 and epoch % self.config.val_every == 0))
         if not (now or validate or finished or self.step % self.config.save_every == 0):
             return False
         if distributed.any_rank(not bool(terms.isfinite().all())):
@@ -216,35 +205,28 @@ class Training:
     def _validate(self) -> None:
         """Score the validation sequences, shared by all processes, and keep the best weights."""
         net = self._averaged().eval()
-        scores = score_videos(
-            net, self.validation, device=self.device, amp=self.config.amp, stop=self.config.val_frames
-        )
-        mean = {
-            name: sum(score.network[name] for score in scores) / len(scores)  # type: ignore[misc]
-            for name in ("rmse_cm", "mae_cm")
-        }
+        mean = self.task.validate(net, self.device)
         for name, value in mean.items():
-            if value < self.best.get(name, float("inf")):
+            if name not in self.best or self.task.better[name](value, self.best[name]):
                 self.best[name] = value
                 if distributed.is_main():
                     self.folder.save_best(name, self._for_use(net, validation=mean))
         if distributed.is_main():
             epoch = self.step // self.batches.steps_per_epoch
-            log.info("step %d: validation RMSE %.2f cm, MAE %.2f cm", self.step, mean["rmse_cm"], mean["mae_cm"])
+            log.info("step %d: validation %s", self.step, ", ".join(f"{name} {mean[name]:.2f}" for name in mean))
             self.folder.record({"step": self.step, "epoch": epoch, "validation": mean})
             self._scalars("validation", mean)
-            video, label = self.validation[0], self.config.label
-            picture = sample_picture(net, video, device=self.device, amp=self.config.amp, label=label)
+            picture = self.task.picture(net, self.device)
             path = self.folder.folder / "samples" / f"step_{self.step:07d}.png"
             write_image(path, picture)
             if self.tensorboard is not None:
                 self.tensorboard.add_image("sample", np.asarray(picture), self.step, dataformats="HWC")
 
-    def _averaged(self) -> DepthVideoModel:
+    def _averaged(self) -> Model:
         """The network that is validated and kept: the average of the weights where there is one."""
         return self.net if self.ema is None else self.ema.module  # type: ignore[return-value]
 
-    def _for_use(self, net: DepthVideoModel, **facts: Any) -> Checkpoint:
+    def _for_use(self, net: Model, **facts: Any) -> Checkpoint:
         """A checkpoint without what only training needs."""
         state = {name: value.detach().cpu() for name, value in net.state_dict().items()}
         return Checkpoint(self.config.system(), state, {**self._meta(), "step": self.step, **facts})
@@ -283,18 +265,15 @@ class Training:
         if distributed.world_size() > 1:
             # Clips of one or two frames leave temporal weights and heads without gradient; so do ablations and the
             # end of deep supervision.
-            unused = self.config.frames < 3 or self.config.beta == 0 or self.config.system() != self._full()
+            full = configuration("stdnet", self.config.scale, self.config.channels)
+            unused = self.config.frames < 3 or self.config.beta == 0 or self.config.system() != full
             ids = [self.device.index] if self.device.type == "cuda" else None
             module = DistributedDataParallel(module, device_ids=ids, find_unused_parameters=unused)
         return module
 
-    def _full(self) -> SystemConfig:
-        """The paper's network at this scale and width."""
-        return configuration("stdnet", self.config.scale, self.config.channels)
-
     def _meta(self) -> dict[str, Any]:
         """What a checkpoint says about itself."""
-        return {"max_depth_m": self.max_depth_m, "settings": self.folder.identity(), **provenance()}
+        return {**self.task.facts, "settings": self.folder.identity(), **provenance()}
 
     def _progress(self) -> Any:
         """The remaining steps, with a bar on the main process."""
@@ -316,6 +295,11 @@ class Training:
         if self.tensorboard is not None:
             for name, value in values.items():
                 self.tensorboard.add_scalar(f"{group}/{name}", value, self.step)
+
+
+def _task(net: Model, config: TrainConfig) -> depth.DepthTask | colour.ColourTask:
+    """Data and validation for that kind of model."""
+    return colour.ColourTask(config, net.reach) if isinstance(net, ColourVideoModel) else depth.DepthTask(config)
 
 
 def _grad_scaler(enabled: bool) -> Any:

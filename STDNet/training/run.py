@@ -36,7 +36,11 @@ class RunFolder:
         self.final = self.folder / "final.pth"
         self.metrics = self.folder / "metrics.jsonl"
         self._lock: IO[str] | None = None
-        self.best = {"rmse_cm": self.folder / "best_rmse.pth", "mae_cm": config.mae_folder / "best_mae.pth"}
+        self.best = {
+            "rmse_cm": self.folder / "best_rmse.pth",
+            "mae_cm": config.mae_folder / "best_mae.pth",
+            "psnr": self.folder / "best_psnr.pth",
+        }
 
     def begin(self) -> Checkpoint | None:
         """Make or find the folder; the newest good checkpoint of an earlier start, or None."""
@@ -72,7 +76,7 @@ class RunFolder:
         checkpoint.save(self.last, state)
 
     def save_best(self, name: str, state: Checkpoint) -> None:
-        """Write the best checkpoint by `rmse_cm` or `mae_cm`."""
+        """Write the best checkpoint by a key of `best`."""
         checkpoint.save(self.best[name], state)
 
     def save_final(self, state: Checkpoint) -> None:

@@ -19,7 +19,8 @@ from conftest import write_tartanair
 
 from STDNet import InputError, checkpoint
 from STDNet.training import TrainConfig, train
-from STDNet.training.data import Batches, load_videos
+from STDNet.training.data import Batches
+from STDNet.training.depth import DepthTask
 from STDNet.training.loop import Training
 from STDNet.training.run import RunFolder
 
@@ -213,8 +214,7 @@ def test_a_cosine_ends_near_zero_and_its_length_belongs_to_the_run(config: Train
 
 
 def test_every_clip_comes_once_an_epoch(config: TrainConfig) -> None:
-    training, _ = load_videos(config)
-    batches = Batches(config, training)
+    batches = Batches(config, DepthTask(config).clips)
     from STDNet.training.data import _Order
 
     order = iter(_Order(batches, 0))

@@ -18,7 +18,7 @@ from STDNet.errors import InputError
 from STDNet.files import atomic_write, write_image, write_npy
 
 INDEX = "index.txt"
-LAYOUTS = ("TarTanAir", "DyDToF", "DynamicReplica", "folder")
+LAYOUTS = ("TarTanAir", "DyDToF", "DynamicReplica", "folder", "colour")
 JPEG_QUALITY = 95
 # Camera axes (x right, y down, z forward) from TarTanAir's (x forward, y right, z down), and the same for the world
 # (x, y horizontal, z up) from (x, y horizontal, z down).
@@ -35,7 +35,8 @@ def write(clip: SyntheticClip, layout: str, out: Path | str, name: str, scales: 
 
     Args:
         clip: What to write.
-        layout: "TarTanAir", "DyDToF", "DynamicReplica" or "folder", in any spelling of `LAYOUTS`.
+        layout: "TarTanAir", "DyDToF", "DynamicReplica" or "folder", in any spelling of `LAYOUTS`; or "colour", the
+            pictures alone for `STDNet.colour_video`, scene/sequence/hr.
         out: Root of the data set. `out`/index.txt lists its sequences.
         name: "scene/sequence", such as "synthetic/P000".
         scales: HR pixels per LR pixel of the LR files; they divide height and width.
@@ -52,11 +53,17 @@ def write(clip: SyntheticClip, layout: str, out: Path | str, name: str, scales: 
         raise InputError(f"name {name!r}: expected scene/sequence, such as synthetic/P000")
     check_scales(scales, *clip.rgb.shape[-2:])
     _WRITERS[kind](clip, out, scene, sequence)
-    return _finish(kind, out, f"{scene}, {sequence}, {len(clip)}", scales)
+    if kind == "colour":
+        return _listed(out, name, f"{name}\n", head="# scene/sequence")
+    line = f"{scene}, {sequence}, {len(clip)}"
+    _write_lr(kind, out, line, scales)
+    index = _listed(out, line, f"{scene}, {sequence},")
+    read_index(index)
+    return index
 
 
 def layout_name(layout: str) -> str:
-    """The key of `STDNet.datasets.video.LAYOUTS` for any spelling: "TarTanAir", "dynamic_replica"."""
+    """The key of `_WRITERS`, mostly a data set, for any spelling: "TarTanAir", "dynamic_replica"."""
     for kind in _WRITERS:
         if layout.lower().replace("_", "") == kind.replace("_", ""):
             return kind
@@ -70,8 +77,8 @@ def check_scales(scales: Iterable[int], height: int, width: int) -> None:
             raise InputError(f"scale {scale} does not divide {height} x {width} pixels; give another size or scale")
 
 
-def _finish(kind: str, out: Path, line: str, scales: tuple[int, ...]) -> Path:
-    """LR files, read and written through the data set's own layout; then the index."""
+def _write_lr(kind: str, out: Path, line: str, scales: tuple[int, ...]) -> None:
+    """LR files, read and written through the data set's own layout."""
     alone = out / f".{line.replace('/', '_').replace(', ', '_')}.txt"
     try:
         with atomic_write(alone) as file:
@@ -83,12 +90,15 @@ def _finish(kind: str, out: Path, line: str, scales: tuple[int, ...]) -> Path:
                     write_npy(video.lr_path(t), video.read_lr(t).numpy())
     finally:
         alone.unlink(missing_ok=True)
+
+
+def _listed(out: Path, line: str, key: str, head: str = "# scene, sequence, frames") -> Path:
+    """The index file with that line, in the place of one that begins with `key`."""
     index = out / INDEX
-    name = ", ".join(line.split(", ")[:2]) + ","
-    lines = [old for old in index.read_text().splitlines() if not old.startswith(name)] if index.is_file() else []
+    old = index.read_text().splitlines() if index.is_file() else [head]
+    kept = [before for before in old if not f"{before}\n".startswith(key)]
     with atomic_write(index) as file:
-        file.write("\n".join([*(lines or ["# scene, sequence, frames"]), line, ""]).encode())
-    read_index(index)
+        file.write("\n".join([*kept, line, ""]).encode())
     return index
 
 
@@ -129,6 +139,11 @@ def _folder(clip: SyntheticClip, out: Path, scene: str, sequence: str) -> None:
         write_npy(folder / "depth" / f"{t:06d}.npy", clip.depth[t].cpu().numpy())
 
 
+def _colour(clip: SyntheticClip, out: Path, scene: str, sequence: str) -> None:
+    for t in range(len(clip)):
+        _picture(out / scene / sequence / "hr" / f"{t:06d}.png", clip, t)
+
+
 def ned_poses(clip: SyntheticClip) -> np.ndarray:
     """[T, 7] x y z qx qy qz qw, camera-to-world in TarTanAir's axes (north, east, down; forward, right, down)."""
     poses = clip.poses.cpu().numpy()
@@ -160,4 +175,5 @@ _WRITERS: dict[str, Callable[[SyntheticClip, Path, str, str], None]] = {
     "dydtof": _dydtof,
     "dynamic_replica": _dynamic_replica,
     "folder": _folder,
+    "colour": _colour,
 }
