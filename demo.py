@@ -17,13 +17,13 @@ from torch import Tensor
 from STDNet import InputError, checkpoint, distributed
 from STDNet.clip import Clip
 from STDNet.command_line import option, parse, run
-from STDNet.datasets import SensorRange, Video, synthetic, videos
+from STDNet.datasets import SensorRange, Video, synthetic
+from STDNet.datasets.source import SAMPLE, sample_video
 from STDNet.evaluation import score_videos, table, upsample_bilinear, writer
 from STDNet.files import write_image, write_json
 from STDNet.visualize import Panel, busiest_row, colour, comparison, depth_range, film, picture, slices, stack, strip
 
 log = logging.getLogger(__name__)
-SAMPLE = Path("dataset/sample")
 MAX_SYNTHETIC_FRAMES = 64
 
 
@@ -87,9 +87,7 @@ def _video(config: DemoConfig, max_depth_m: float | None) -> Video:
         clip = synthetic.render(config.synthetic, config.frames, 480, 640)
         synthetic.write(clip, "DynamicReplica", root, f"synthetic/S{config.synthetic:06d}", scales=())
     sensor = SensorRange(config.range_m, config.bins)
-    options = {"scale": config.scale, "protocol": "metric", "lr": "simulate"}
-    found = videos("dynamic_replica", root, root / "index.txt", **options, sensor=sensor, max_depth_m=max_depth_m)
-    return found[-1]
+    return sample_video(root, scale=config.scale, sensor=sensor, max_depth_m=max_depth_m)
 
 
 def _draw(path: Path, clip: Clip, bilinear: Tensor, depth: Tensor, label: str) -> None:

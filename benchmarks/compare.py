@@ -108,25 +108,29 @@ def main(argv: list[str] | None = None) -> None:
     options = parse(Options, argv, description=__doc__ or "")
     rows: dict[str, list[dict[str, Any]]] = {}
     entries: dict[str, dict[str, Any]] = {name: {"model": name} for name in options.models}
+    costs: dict[str, dict[str, float]] = {}
+    # All costs before the first training, on a machine that does nothing else.
     for name, changes in {**entries, **(ABLATIONS if options.ablations else {})}.items():
-        seeds = options.seeds[:1] if name in UNTRAINED else options.seeds
         try:
-            rows[name] = [result(options, name, changes, seed) for seed in seeds]
+            costs[name] = cost_of(options, name, changes)
         except InputError as error:
             if not str(error).startswith(f"{name}: scale"):
                 raise
             print(f"left out: {error}")
+    for name in costs:
+        seeds = options.seeds[:1] if name in UNTRAINED else options.seeds
+        rows[name] = [result(options, name, entries.get(name) or ABLATIONS[name], seed) for seed in seeds]
     print(f"\n{processor()}, torch {torch.__version__}, x{options.scale}, {options.minutes:g} minutes a model,")
     print(f"clips of {options.frames} x {options.patch} x {options.patch}, {options.batchsize} a step")
     for name in next(iter(rows.values()))[0]["accuracy"]:
         print(f"\n### {name}, cm\n\n{accuracy_table(rows, name)}")
     height, width = options.cost_size
-    print(f"\n### Cost, {height} x {width}, clips of {options.cost_frames} frames\n\n{cost_table(rows)}")
+    print(f"\n### Cost, {height} x {width}, clips of {options.cost_frames} frames\n\n{cost_table(rows, costs)}")
 
 
 def result(options: Options, name: str, changes: dict[str, Any], seed: int) -> dict[str, Any]:
     """What one model with one seed gives; from its file where it is finished."""
-    folder = options.out / f"x{options.scale}" / f"{name.replace(', ', '_').replace(' ', '_')}_seed{seed}"
+    folder = run_folder(options, f"{name}, seed{seed}")
     path = folder / "result.json"
     settings = {key: value for key, value in asdict(options).items() if key in RELEVANT}
     sets = test_sets(options)
@@ -140,7 +144,6 @@ def result(options: Options, name: str, changes: dict[str, Any], seed: int) -> d
     steps = 0
     if name in UNTRAINED:
         weights = checkpoint.Checkpoint(BaselineConfig(name, options.scale), {})
-        checkpoint.build(weights)
     else:
         steps = trained(options, changes, seed, folder)
         weights = checkpoint.read(folder / "final.pth")
@@ -151,25 +154,43 @@ def result(options: Options, name: str, changes: dict[str, Any], seed: int) -> d
         stop = None if label.startswith("procedural") else options.real_frames
         scores = score_videos(model, sequences, device=device, stop=stop)
         accuracy[label] = {key: mean(scores)["network"][key] for key in COLUMNS}
-    cost = None
-    if seed == options.seeds[0]:
-        # A process of its own, for its peak memory.
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-            arguments = asdict(weights.config), options.cost_frames, *options.cost_size, str(device)
-            cost = pool.submit(measured_cost, *arguments).result()
-    found = {"settings": settings, "accuracy": accuracy, "cost": cost, "steps": steps}
+    found = {"settings": settings, "accuracy": accuracy, "steps": steps}
     write_json(path, found)
     return found
 
 
-def trained(options: Options, changes: dict[str, Any], seed: int, folder: Path) -> int:
-    """Train for the budget, or go on where it stopped; as many steps as fit into it."""
+def run_folder(options: Options, name: str) -> Path:
+    """Where the files of that name are."""
+    return options.out / f"x{options.scale}" / name.replace(", ", "_").replace(" ", "_")
+
+
+def cost_of(options: Options, name: str, changes: dict[str, Any]) -> dict[str, float]:
+    """What `measured_cost` gives; from its file where it is there."""
+    path = run_folder(options, name).with_suffix(".cost.json")
+    size = [options.cost_frames, *options.cost_size]
+    if path.is_file() and (found := json.loads(path.read_text()))["size"] == size:
+        return found["cost"]
+    config = BaselineConfig(name, options.scale)
+    if name not in UNTRAINED:
+        config = training_config(options, changes, 0, Path()).system()
+    create(config)
+    # A process of its own, for its peak memory.
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        cost = pool.submit(
+            measured_cost, asdict(config), *size, str(distributed.choose_device(options.device))
+        ).result()
+    write_json(path, {"size": size, "cost": cost})
+    return cost
+
+
+def training_config(options: Options, changes: dict[str, Any], seed: int, folder: Path) -> TrainConfig:
+    """The run of a model; its length is not set yet."""
     model = changes.get("model", "stdnet")
-    config = TrainConfig(
+    return TrainConfig(
         scale=options.scale,
         channels=options.channels if model in WIDTHS else TrainConfig.channels,
         root_dir=options.out / "clips",
-        train_list=training_clips(options),
+        train_list=training_index(options),
         val_list="none",
         max_depth=options.max_depth,
         frames=options.frames,
@@ -184,6 +205,12 @@ def trained(options: Options, changes: dict[str, Any], seed: int, folder: Path) 
         result_root=folder,
         **changes,
     )
+
+
+def trained(options: Options, changes: dict[str, Any], seed: int, folder: Path) -> int:
+    """Train for the budget, or go on where it stopped; as many steps as fit into it."""
+    render_clips(options)
+    config = training_config(options, changes, seed, folder)
     plan = folder / "plan.json"
     if not plan.is_file():
         write_json(plan, {"steps": max(2, int(60 * options.minutes / seconds_a_step(config)))})
@@ -192,8 +219,13 @@ def trained(options: Options, changes: dict[str, Any], seed: int, folder: Path) 
     return steps
 
 
-def training_clips(options: Options) -> Path:
-    """Render the clips that are not there yet; their index file, with just the first --train_clips of them."""
+def training_index(options: Options) -> Path:
+    """The index file of the clips to train on."""
+    return options.out / "clips" / f"first_{options.train_clips}_of_{options.frames + SPARE_FRAMES}_frames.txt"
+
+
+def render_clips(options: Options) -> None:
+    """Render the clips that are not there yet; an index file with just the first --train_clips of them."""
     root, frames = options.out / "clips", options.frames + SPARE_FRAMES
     made = root / "index.txt"
     known = {entry.sequence for entry in read_index(made)} if made.is_file() else set()
@@ -201,10 +233,9 @@ def training_clips(options: Options) -> Path:
     missing = [name for name in names if name not in known]
     for name in progress(missing, desc="rendering", unit="clips"):
         write(render(names[name], frames, SIZE, SIZE), "TarTanAir", root, f"synthetic/{name}", scales=())
-    index = root / f"first_{options.train_clips}_of_{frames}_frames.txt"
+    index = training_index(options)
     if not index.is_file():
         index.write_text("".join(f"synthetic, {name}, {frames}\n" for name in names))
-    return index
 
 
 def seconds_a_step(config: TrainConfig) -> float:
@@ -267,14 +298,14 @@ def accuracy_table(rows: dict[str, list[dict[str, Any]]], name: str) -> str:
     return "\n".join(lines)
 
 
-def cost_table(rows: dict[str, list[dict[str, Any]]]) -> str:
+def cost_table(rows: dict[str, list[dict[str, Any]]], costs: dict[str, dict[str, float]]) -> str:
     """One row a model."""
     lines = [
         "| model | parameters | GFLOP a frame | ms a frame | peak MiB | training steps |",
         "|---|---|---|---|---|---|",
     ]
     for model, results in rows.items():
-        cost = next(result["cost"] for result in results if result["cost"])
+        cost = costs[model]
         cells = [f"{cost['parameters']:,}", f"{cost['gflop']:.2f}", f"{cost['ms']:.1f}", f"{cost['peak_mib']:.0f}"]
         cells += [cell([result["steps"] for result in results], 0)]
         lines.append(f"| {model} | {' | '.join(cells)} |")

@@ -30,7 +30,7 @@ ALLOWED = {
     "checkpoint": {"models", "systems", "colour_video"},
     "evaluation": {
         *("clip", "datasets", "metrics", "models", "systems", "streaming", "checkpoint", "visualize", "distributed"),
-        "colour_video",
+        *("baselines", "colour_video"),
     },
     "super_resolve": {
         *("clip", "datasets", "models", "systems", "checkpoint", "evaluation"),

@@ -69,7 +69,9 @@ def show(argv: list[str]) -> None:
     flags = parse(ShowOptions, argv, description="Say what a checkpoint holds.", command="show")
     found, path = read(flags.source, scale=flags.scale), locate(flags.source)
     count = sum(value.numel() for value in found.state.values())
-    print(f"{flags.source}: scale {found.config.scale}, {found.config.channels} channels, {count:,} numbers")
+    # Some systems have no width to choose.
+    width = f", {found.config.channels} channels" if found.config.channels else ""
+    print(f"{flags.source}: {found.config.name}, scale {found.config.scale}{width}, {count:,} numbers")
     print(f"  file: {path}, {path.stat().st_size:,} bytes, sha256 {checksum(path)}")
     for key, value in found.meta.items():
         print(f"  {key}: {value}")

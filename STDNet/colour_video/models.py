@@ -33,8 +33,11 @@ class ColourVideoModel(nn.Module):
     """
 
     config: ModelConfig
-    meta: dict[str, Any]
     reach: ClassVar[int] = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.meta: dict[str, Any] = {}
 
     def loss(self, prediction: Tensor, target: Tensor) -> Tensor:
         """What its paper minimises; [B, 3, H, W] both."""

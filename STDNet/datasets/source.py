@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from STDNet.command_line import option
@@ -22,6 +21,21 @@ DEFAULT_ROOTS = {
 SAMPLE = Path("dataset/sample")
 SYNTHETIC_CLIPS, SYNTHETIC_FRAMES, SYNTHETIC_SIZE = 8, 8, 256
 NAMES = ("sample", "synthetic", *DEFAULT_ROOTS)
+
+
+def sample_video(
+    root: Path = SAMPLE, *, scale: int, sensor: SensorRange | None = None, max_depth_m: float | None = None
+) -> Video:
+    """The sample that ships, in metres, seen by a simulated sensor (None: the paper's); arguments as in `videos`."""
+    found = videos(
+        *("dynamic_replica", root, root / "index.txt"),
+        scale=scale,
+        protocol="metric",
+        lr="simulate",
+        sensor=sensor or SensorRange(),
+        max_depth_m=max_depth_m,
+    )
+    return found[-1]
 
 
 @dataclass(frozen=True)
@@ -62,11 +76,17 @@ class Source:
                 size=SYNTHETIC_SIZE,
                 max_depth_m=max_depth_m,
             )
-        opened = partial(videos, scale=self.scale, max_depth_m=max_depth_m)
         if self.dataset == "sample":
-            opened = partial(opened, sensor=SensorRange())  # the paper's, as in the demo
-            return opened("dynamic_replica", SAMPLE, SAMPLE / "index.txt", protocol="metric", lr="simulate")
+            return [sample_video(scale=self.scale, max_depth_m=max_depth_m)]
         if self.list is None and self.dataset != "folder":
             raise InputError(f"--list: name the index file of the {self.dataset} sequences, such as those in data/")
         root = self.root or DEFAULT_ROOTS[self.dataset]
-        return opened(self.dataset, root, self.list, protocol=self.protocol, lr=self.lr)
+        return videos(
+            self.dataset,
+            root,
+            self.list,
+            scale=self.scale,
+            protocol=self.protocol,
+            lr=self.lr,
+            max_depth_m=max_depth_m,
+        )

@@ -13,8 +13,8 @@ from typing import TypeVar
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional as F
 
+from STDNet.baselines import upsample
 from STDNet.clip import Clip
 from STDNet.datasets import Video
 from STDNet.models import DepthVideoModel
@@ -77,12 +77,12 @@ def autocast(device: torch.device, amp: str) -> AbstractContextManager:
 
 def upsample_bilinear(lr: Tensor, scale: int) -> Tensor:
     """[T, 1, h, w] -> [T, 1, H, W], bilinear (align_corners False): the baseline of every table."""
-    return F.interpolate(lr, scale_factor=float(scale), mode="bilinear", align_corners=False)
+    return upsample(lr, scale, "bilinear")
 
 
 def upsample_nearest(lr: Tensor, scale: int) -> Tensor:
     """[T, 1, h, w] -> [T, 1, H, W]: every LR pixel becomes a block."""
-    return F.interpolate(lr, scale_factor=float(scale), mode="nearest")
+    return upsample(lr, scale, "nearest")
 
 
 def sample_picture(

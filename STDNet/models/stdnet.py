@@ -211,7 +211,6 @@ class STDNet(HubMixin, DepthVideoModel):
     ) -> None:
         super().__init__()
         self.config = config or STDNetConfig()
-        self.meta: dict[str, Any] = {}
         self.gradient_checkpointing = gradient_checkpointing
         # Two backward passes a stage look ahead, two forward passes back.
         self.reach = 4 * self.config.neighbours

@@ -44,8 +44,11 @@ class DepthVideoModel(nn.Module):
     """
 
     config: ModelConfig
-    meta: dict[str, Any]
     reach: int = 0
     chunk: int = 4
     deep_weight: ClassVar[float] = 0.0
     deep_share: ClassVar[float] = 1.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.meta: dict[str, Any] = {}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from STDNet.datasets import SensorRange, videos
+from STDNet.datasets.source import sample_video
 from STDNet.errors import InputError
 from STDNet.files import write_npy
 from STDNet.models import STDNet
@@ -139,13 +139,7 @@ def _first(capture: Capture, frames: int) -> Capture:
 
 def _write_sample(task: Task, folder: Path, report: Report) -> tuple[Camera, Callable[[int], Any]]:
     """The sample as a capture, with simulated LR depth (as demo.py has it) and ground truth; its camera and flow."""
-    (video,) = videos(
-        *("dynamic_replica", task.sample, task.sample / "index.txt"),
-        scale=task.scale,
-        protocol="metric",
-        lr="simulate",
-        sensor=SensorRange(),
-    )
+    video = sample_video(task.sample, scale=task.scale)
     frames = min(task.frames, len(video))
     (folder / "rgb").mkdir(parents=True)
     for t, clip in enumerate(video.frames(0, frames)):
