@@ -29,7 +29,7 @@ from STDNet.datasets.index import read_index
 from STDNet.datasets.synthetic import TEST_SEED, TRAINING_SEED, render, synthetic_videos, write
 from STDNet.evaluation import mean, score_videos
 from STDNet.files import write_json
-from STDNet.systems import SYSTEMS, UNTRAINED, WIDTHS, BaselineConfig, create, from_plain
+from STDNet.systems import SYSTEMS, UNTRAINED, WIDTHS, BaselineConfig, configuration, create, from_plain
 from STDNet.training import TrainConfig, train
 
 log = logging.getLogger(__name__)
@@ -170,10 +170,11 @@ def cost_of(options: Options, name: str, changes: dict[str, Any]) -> dict[str, f
     size = [options.cost_frames, *options.cost_size]
     if path.is_file() and (found := json.loads(path.read_text()))["size"] == size:
         return found["cost"]
-    config = BaselineConfig(name, options.scale)
-    if name not in UNTRAINED:
+    if name in UNTRAINED:
+        config = configuration(name, options.scale)
+    else:
         config = training_config(options, changes, 0, Path()).system()
-    create(config)
+    create(config)  # refuses a scale that the system does not know
     # A process of its own, for its peak memory.
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         cost = pool.submit(
