@@ -19,7 +19,7 @@ from STDNet.clip import Clip
 from STDNet.command_line import option, parse, run
 from STDNet.datasets import SensorRange, Video, synthetic
 from STDNet.datasets.source import SAMPLE, sample_video
-from STDNet.evaluation import score_videos, table, upsample_bilinear, writer
+from STDNet.evaluation import for_inference, score_videos, table, upsample_bilinear, writer
 from STDNet.files import write_image, write_json
 from STDNet.visualize import Panel, busiest_row, colour, comparison, depth_range, film, picture, slices, stack, strip
 
@@ -53,7 +53,7 @@ def main() -> None:
     name = config.model or f"stdnet-s-x{config.scale}"
     weights = checkpoint.read(name, scale=config.scale)
     device = distributed.choose_device(config.device)
-    net = checkpoint.build(weights, source=name).to(device)
+    net = for_inference(checkpoint.build(weights, source=name), device)
     video = _video(config, weights.max_depth_m)
 
     save = writer(config.out, ("npy", "png"))

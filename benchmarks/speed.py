@@ -60,7 +60,8 @@ def variants(options: Options, device: torch.device) -> list[Variant]:
     """The rows of the table; the baseline comes first."""
     rows = [Variant("frame by frame (baseline), fp32", plain=True), Variant("STDNet, fp32")]
     if device.type == "cpu":
-        rows.append(Variant("STDNet, fp32, freed memory kept", keep_memory=True))
+        kept = Variant("STDNet, fp32, freed memory kept", keep_memory=True)
+        rows += [kept, replace(kept, label=f"{kept.label}, channels_last", channels_last=True)]
     else:
         rows.append(Variant("STDNet, TF32", tf32=True))
     rows.append(Variant("STDNet, bf16 autocast", amp="bf16"))

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from STDNet.evaluation.command import DEFAULT_ROOTS, EvaluationConfig, evaluate
-from STDNet.evaluation.prediction import autocast, predict, sample_picture, upsample_bilinear, upsample_nearest
+from STDNet.evaluation.prediction import (
+    autocast,
+    for_inference,
+    predict,
+    sample_picture,
+    upsample_bilinear,
+    upsample_nearest,
+)
 from STDNet.evaluation.report import mean, table, writer
 from STDNet.evaluation.scoring import BASELINES, VideoScore, score_videos
 
@@ -14,6 +21,7 @@ __all__ = [
     "VideoScore",
     "autocast",
     "evaluate",
+    "for_inference",
     "mean",
     "predict",
     "sample_picture",

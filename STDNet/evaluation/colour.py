@@ -21,6 +21,7 @@ from STDNet.colour_video import (
 )
 from STDNet.errors import InputError
 from STDNet.evaluation.command import EvaluationConfig, best_of, header
+from STDNet.evaluation.prediction import for_inference
 from STDNet.files import write_image, write_json
 from STDNet.systems import UNTRAINED
 
@@ -53,7 +54,7 @@ def evaluate_colour(config: EvaluationConfig, *, brightness: bool, border: int) 
         path = _weights(config)
         found = checkpoint.of_model(config.model, path, scale=config.scale, task="colour")
         folder = config.results_dir or Path("experiment") / f"colour_x{config.scale}"
-        model = checkpoint.build_colour(found, source=str(path)).to(device)
+        model = for_inference(checkpoint.build_colour(found, source=str(path)), device)
         videos = colour_videos(config.root_dir or DEFAULT_ROOT, config.list, scale=config.scale)
 
         def write(video: ColourVideo, t: int, rgb: Tensor) -> None:

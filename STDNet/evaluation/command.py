@@ -17,7 +17,7 @@ from STDNet.datasets import Video, videos
 from STDNet.datasets.source import DEFAULT_ROOTS, SYNTHETIC_CLIPS, SYNTHETIC_FRAMES, SYNTHETIC_SIZE
 from STDNet.datasets.synthetic import TEST_SEED, synthetic_videos
 from STDNet.errors import InputError
-from STDNet.evaluation.prediction import AMP_TYPES
+from STDNet.evaluation.prediction import AMP_TYPES, for_inference
 from STDNet.evaluation.report import mean, table, writer
 from STDNet.evaluation.scoring import VideoScore, score_videos
 from STDNet.files import write_json
@@ -89,7 +89,7 @@ def evaluate(config: EvaluationConfig, dataset: str, index: Path | None) -> list
         found = checkpoint.of_model(config.model, path, scale=config.scale)
         folder = config.results_dir or Path("experiment") / f"{dataset}_x{config.scale}"
         sequences = _sequences(config, dataset, index, config.max_depth or found.max_depth_m)
-        model = checkpoint.build(found, source=str(path)).to(device)
+        model = for_inference(checkpoint.build(found, source=str(path)), device)
         write = writer(folder, config.save) if config.save else None
         scores = score_videos(
             model,

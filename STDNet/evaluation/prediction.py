@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from STDNet.baselines import upsample
 from STDNet.clip import Clip
@@ -21,8 +21,18 @@ from STDNet.models import DepthVideoModel
 from STDNet.streaming import stream
 from STDNet.visualize import comparison
 
+Model = TypeVar("Model", bound=nn.Module)
 AMP_TYPES = {"none": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 Item = TypeVar("Item")
+
+
+def for_inference(model: Model, device: torch.device) -> Model:
+    """The model on its device; on a CPU with channels last in memory, so that no convolution rearranges its input.
+
+    Measured there (benchmarks/speed.py): 1.02 to 1.2 times as fast in fp32, up to 1.4 times in bf16.
+    """
+    layout = torch.channels_last if device.type == "cpu" else torch.preserve_format
+    return model.to(device).to(memory_format=layout)
 
 
 def predict(

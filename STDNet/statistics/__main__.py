@@ -17,7 +17,7 @@ from STDNet.command_line import option, parse, progress, run
 from STDNet.datasets import Video
 from STDNet.datasets.source import Source
 from STDNet.errors import InputError
-from STDNet.evaluation import predict, upsample_bilinear
+from STDNet.evaluation import for_inference, predict, upsample_bilinear
 from STDNet.files import write_json
 from STDNet.models import DepthVideoModel
 from STDNet.statistics import Bins, Estimates, LongTail, figure, from_json, long_tail, table, to_json
@@ -63,7 +63,7 @@ def _count(config: Options) -> tuple[dict[str, Any], LongTail]:
     net, max_depth_m = None, None
     if config.weights is not None:
         weights = checkpoint.read(config.weights, scale=config.scale)
-        net, max_depth_m = checkpoint.build(weights, source=config.weights).to(device), weights.max_depth_m
+        net, max_depth_m = for_inference(checkpoint.build(weights, source=config.weights), device), weights.max_depth_m
     names: list[str] = []
     found, frames = LongTail(bins), 0
     for video in config.open(max_depth_m):

@@ -19,7 +19,7 @@ from STDNet.clip import Clip
 from STDNet.command_line import progress
 from STDNet.datasets import Video
 from STDNet.errors import InputError
-from STDNet.evaluation import predict
+from STDNet.evaluation import for_inference, predict
 from STDNet.files import write_json
 from STDNet.models import DepthVideoModel, STDNet
 from STDNet.super_resolve.capture import Camera, Capture
@@ -79,7 +79,7 @@ def run_config(config: SuperResolveConfig, watch: Callable[[], None] = lambda: N
     output = Output(config.out, config.save)
     settings = _settings(frames, name, config.amp)
     output.claim(settings)
-    model = checkpoint.build(weights, source=name).to(device)
+    model = for_inference(checkpoint.build(weights, source=name), device)
     effort = _complete(model, frames, output, device, config.amp, watch)
     numbers = report(frames, output, config, cameras)
     units = {path: unit for path, unit in UNITS.items() if (output.folder / path).parent.is_dir()}

@@ -18,7 +18,7 @@ from STDNet.command_line import option, parse, progress, run
 from STDNet.datasets import Video
 from STDNet.datasets.source import Source
 from STDNet.errors import InputError
-from STDNet.evaluation import predict, upsample_bilinear
+from STDNet.evaluation import for_inference, predict, upsample_bilinear
 from STDNet.models import DepthVideoModel, STDNet, STDNetConfig
 from STDNet.models.temporal_difference import PASSES
 from STDNet.visualize import View, busiest_row, check_picture_path, over_time, worst_views, write_picture, zoomed
@@ -51,7 +51,8 @@ class Weighted(Source):
         if not 0 <= self.sequence < len(videos):
             raise InputError(f"--sequence {self.sequence}: {self.dataset} has sequences 0 to {len(videos) - 1}")
         video = videos[self.sequence]
-        return Path(name).stem, checkpoint.build(found, source=name).to(distributed.choose_device(self.device)), video
+        net = for_inference(checkpoint.build(found, source=name), distributed.choose_device(self.device))
+        return Path(name).stem, net, video
 
 
 @dataclass(frozen=True)
