@@ -15,7 +15,7 @@ from STDNet import InputError, build, checkpoint, stream
 from STDNet.baselines.depth_video import windows
 from STDNet.checkpoint import Checkpoint, read, save, write_safetensors
 from STDNet.datasets import videos
-from STDNet.evaluation import EvaluationConfig, evaluate, predict
+from STDNet.evaluation import EvaluationConfig, evaluate, for_inference, predict
 from STDNet.losses import charbonnier, supervised_loss
 from STDNet.models import DepthVideoModel
 from STDNet.super_resolve import super_resolve
@@ -144,6 +144,18 @@ def test_a_part_of_a_video_is_that_of_the_whole(name: str, tmp_path: Path) -> No
     part = [depth for _, depth, _ in predict(net, video, 7, 9, device=CPU)]
     assert len(whole) == 11 and len(part) == 2
     torch.testing.assert_close(part, whole[7:9], atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_channels_last_changes_no_value(name: str) -> None:
+    net = small(name)
+    lr, rgb = clip(3)
+    with torch.no_grad():
+        expected = net(lr[None], rgb[None]).depth
+        found = for_inference(net, CPU)(lr[None], rgb[None]).depth
+    convolutions = [value for value in net.parameters() if value.dim() == 4 and min(value.shape) > 1]
+    assert all(value.is_contiguous(memory_format=torch.channels_last) for value in convolutions) and convolutions
+    torch.testing.assert_close(found, expected, atol=1e-5 * float(expected.std()) + 1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("name", ["bicubic", "joint_bilateral"])

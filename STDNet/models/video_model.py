@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Protocol
 
+import torch
 from torch import Tensor, nn
 
 
@@ -25,6 +26,16 @@ class ModelConfig(Protocol):
     @property
     def scale(self) -> int:
         """RGB pixels per depth pixel along each axis."""
+
+
+def channels_last(model: nn.Module) -> None:
+    """Keep the weights of 2-D convolutions, and so their features, with the channels last in memory; values stay.
+
+    `model.to(memory_format=...)` does the same where there are no 3-D convolutions, which it refuses.
+    """
+    for value in model.parameters():
+        if value.dim() == 4:
+            value.data = value.data.contiguous(memory_format=torch.channels_last)
 
 
 class DepthVideoModel(nn.Module):

@@ -25,6 +25,7 @@ from STDNet.errors import InputError
 from STDNet.files import write_image
 from STDNet.losses import Losses
 from STDNet.models import DepthVideoModel, STDNet
+from STDNet.models.video_model import channels_last
 from STDNet.systems import configuration, create
 from STDNet.training import colour, depth
 from STDNet.training.config import TrainConfig
@@ -56,15 +57,17 @@ def network(config: TrainConfig, device: torch.device) -> Model:
     net = create(config.system(), deform_backend=backend)
     if isinstance(net, STDNet):
         net.gradient_checkpointing = config.gradient_checkpointing
-    layout = torch.channels_last if config.channels_last else torch.contiguous_format
-    return net.to(device).to(memory_format=layout)
+    if config.channels_last:
+        channels_last(net)
+    return net.to(device)
 
 
 def train(config: TrainConfig) -> None:
     """Train a network; started again with the same configuration, go on where the run stopped.
 
     Writes into `config.folder`: config.json, metrics.jsonl, last.pth (to resume), best_rmse.pth, final.pth, samples/,
-    and best_mae.pth into `config.mae_folder`. SIGTERM saves and stops. Bad input raises `InputError`.
+    and best_mae.pth into `config.mae_folder`; of colour video, best_psnr.pth instead of both. SIGTERM saves and stops.
+    Bad input raises `InputError`.
     """
     device = distributed.choose_device(config.device)
     if config.amp == "fp16" and device.type != "cuda":
