@@ -166,21 +166,22 @@ def run_folder(options: Options, name: str) -> Path:
 
 def cost_of(options: Options, name: str, changes: dict[str, Any]) -> dict[str, float]:
     """What `measured_cost` gives; from its file where it is there."""
-    path = run_folder(options, name).with_suffix(".cost.json")
-    size = [options.cost_frames, *options.cost_size]
-    if path.is_file() and (found := json.loads(path.read_text()))["size"] == size:
-        return found["cost"]
     if name in UNTRAINED:
         config = configuration(name, options.scale)
     else:
         config = training_config(options, changes, 0, Path()).system()
     create(config)  # refuses a scale that the system does not know
+    path = run_folder(options, name).with_suffix(".cost.json")
+    size = [options.cost_frames, *options.cost_size]
+    measured = {"model": asdict(config), "size": size}
+    if path.is_file() and (found := json.loads(path.read_text())) == measured | {"cost": found["cost"]}:
+        return found["cost"]
     # A process of its own, for its peak memory.
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         cost = pool.submit(
             measured_cost, asdict(config), *size, str(distributed.choose_device(options.device))
         ).result()
-    write_json(path, {"size": size, "cost": cost})
+    write_json(path, measured | {"cost": cost})
     return cost
 
 
