@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import multiprocessing
-import resource
 import statistics
 import tempfile
 import time
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from timing import median_seconds, processor
+from timing import median_seconds, peak_resident_mib, processor
 from torch.utils.flop_counter import FlopCounterMode
 
 from STDNet import InputError, checkpoint, distributed
@@ -273,10 +272,10 @@ def measured_cost(plain: dict[str, Any], frames: int, height: int, width: int, d
     model = create(config).to(device).eval()
     low = height // config.scale, width // config.scale
     lr, rgb = torch.rand(1, frames, 1, *low, device=device), torch.rand(1, frames, 3, height, width, device=device)
-    loaded = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    loaded = peak_resident_mib()
     with torch.inference_mode():
         seconds = median_seconds(lambda: model(lr, rgb), device, 3)
-        peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - loaded) / 1024
+        peak = peak_resident_mib() - loaded
         if device.type == "cuda":
             peak = torch.cuda.max_memory_allocated(device) / 2**20
     # The back-end whose products the counter sees; without inference mode, which hides them.

@@ -7,12 +7,11 @@ in accuracy. Every memory figure comes from a process of its own.
 from __future__ import annotations
 
 import multiprocessing
-import resource
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
-from timing import median_seconds, processor
+from timing import median_seconds, peak_resident_mib, processor
 from torch import Tensor
 
 from STDNet import STDNet, STDNetConfig, checkpoint, stream
@@ -90,7 +89,7 @@ def peak(options: Options, frames: int, streamed: bool) -> float:
         lr, rgb = zip(*video(options, frames), strict=True)
         with torch.inference_mode():
             net(torch.stack(lr)[None], torch.stack(rgb)[None])
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return peak_resident_mib()
 
 
 def lookaheads(options: Options) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import platform
+import resource
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -47,6 +48,17 @@ def peak_memory(run: Callable[[], object], device: torch.device) -> str:
     run()
     torch.cuda.synchronize(device)
     return f"{(torch.cuda.max_memory_allocated(device) - before) / 2**20:.0f}"
+
+
+def peak_resident_mib() -> float:
+    """MiB of memory that this process had at most.
+
+    Linux says it for the program that runs now; getrusage also counts what the parent had when it started this one.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        return int(status.read_text().split("VmHWM:")[1].split()[0]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 @contextlib.contextmanager

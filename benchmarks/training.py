@@ -7,12 +7,11 @@ and has its own peak memory. The paper's size: --channels 64 --frames 7 --patch 
 from __future__ import annotations
 
 import multiprocessing
-import resource
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from timing import CLOCKS, full_precision, median_seconds, processor
+from timing import CLOCKS, full_precision, median_seconds, peak_resident_mib, processor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -103,7 +102,7 @@ def step(options: Options, changes: dict, batch: int) -> tuple[int, float, float
         seconds = median_seconds(run, device, options.repeats, CLOCKS[options.clock])
     if device.type == "cuda":
         return batch, seconds, torch.cuda.max_memory_allocated(device) / 2**30
-    return batch, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return batch, seconds, peak_resident_mib() / 1024
 
 
 def largest(options: Options, changes: dict, batch: int) -> tuple[int, float, float]:
