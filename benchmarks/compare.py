@@ -50,6 +50,7 @@ RELEVANT = (
     "scale",
     "channels",
     "frames",
+    "single",
     "patch",
     "batchsize",
     "lr",
@@ -76,6 +77,7 @@ class Options:
     scale: int = option(4, "RGB pixels per depth pixel")
     channels: int = option(16, "width of the networks that have one to choose")
     frames: int = option(3, "frames of a training clip")
+    single: float = option(0.5, "share of the time that trains on single frames first, which is far cheaper")
     patch: int = option(96, "HR pixels per side of a training crop")
     batchsize: int = option(2, "clips a step")
     lr: float = option(4e-4, "learning rate, falling as a cosine to zero")
@@ -98,6 +100,8 @@ class Options:
             raise InputError(f"--models: no system is called {unknown[0]}; there are {', '.join(SYSTEMS)}")
         if self.minutes <= 0 or self.clips < 1 or len(self.cost_size) != 2:
             raise InputError("--minutes and --clips must be positive, --cost_size is height and width")
+        if not 0 <= self.single < 1:
+            raise InputError(f"--single is a share of the time, 0 to below 1, got {self.single}")
         if any(side % self.scale for side in (self.patch, *self.cost_size)) or self.patch > SIZE:
             raise InputError(f"--patch (at most {SIZE}) and --cost_size must be multiples of the scale")
 
@@ -120,7 +124,10 @@ def main(argv: list[str] | None = None) -> None:
         seeds = options.seeds[:1] if name in UNTRAINED else options.seeds
         rows[name] = [result(options, name, entries.get(name) or ABLATIONS[name], seed) for seed in seeds]
     print(f"\n{processor()}, torch {torch.__version__}, x{options.scale}, {options.minutes:g} minutes a model,")
-    print(f"clips of {options.frames} x {options.patch} x {options.patch}, {options.batchsize} a step")
+    print(
+        f"clips of {options.frames} x {options.patch} x {options.patch}, {options.batchsize} a step; "
+        f"{options.single:.0%} of the time on single frames before"
+    )
     for name in next(iter(rows.values()))[0]["accuracy"]:
         print(f"\n### {name}, cm\n\n{accuracy_table(rows, name)}")
     height, width = options.cost_size
@@ -209,15 +216,24 @@ def training_config(options: Options, changes: dict[str, Any], seed: int, folder
 
 
 def trained(options: Options, changes: dict[str, Any], seed: int, folder: Path) -> int:
-    """Train for the budget, or go on where it stopped; as many steps as fit into it."""
+    """Train for the budget, or go on where it stopped; the steps that fit into it, those on single frames included."""
     render_clips(options)
     config = training_config(options, changes, seed, folder)
+    alone = replace(config, frames=1, batchsize=options.batchsize * options.frames, result_root=folder / "single")
     plan = folder / "plan.json"
     if not plan.is_file():
-        write_json(plan, {"steps": max(2, int(60 * options.minutes / seconds_a_step(config)))})
-    steps = json.loads(plan.read_text())["steps"]
-    train(replace(config, steps=steps, warmup=min(50, steps // 10)))
-    return steps
+        seconds = {
+            "single": 60 * options.minutes * options.single,
+            "clips": 60 * options.minutes * (1 - options.single),
+        }
+        each = {"single": seconds_a_step(alone) if options.single else 1.0, "clips": seconds_a_step(config)}
+        write_json(plan, {name: max(2, int(seconds[name] / each[name])) for name in each})
+    steps = json.loads(plan.read_text())
+    if options.single:
+        train(replace(alone, steps=steps["single"], warmup=min(50, steps["single"] // 10)))
+        config = replace(config, init=folder / "single" / "final.pth")
+    train(replace(config, steps=steps["clips"], warmup=min(50, steps["clips"] // 10)))
+    return steps["clips"] + (steps["single"] if options.single else 0)
 
 
 def training_index(options: Options) -> Path:
