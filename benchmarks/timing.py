@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import platform
 import resource
 import statistics
@@ -39,7 +40,13 @@ def median_seconds(
 
 
 def peak_memory(run: Callable[[], object], device: torch.device) -> str:
-    """MiB that a call takes at most beyond what was there before; only CUDA counts them."""
+    """MiB that a call takes at most beyond what was there before; empty where neither CUDA nor Linux counts them."""
+    if device.type == "cpu" and Path("/proc/self/clear_refs").exists():
+        ctypes.CDLL("libc.so.6").malloc_trim(0)  # what is free already goes back to the system
+        before = resident_mib("VmRSS")
+        Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
+        run()
+        return f"{resident_mib('VmHWM') - before:.0f}"
     if device.type != "cuda":
         return ""
     torch.cuda.synchronize(device)
@@ -55,10 +62,14 @@ def peak_resident_mib() -> float:
 
     Linux says it for the program that runs now; getrusage also counts what the parent had when it started this one.
     """
-    status = Path("/proc/self/status")
-    if status.exists():
-        return int(status.read_text().split("VmHWM:")[1].split()[0]) / 1024
+    if Path("/proc/self/status").exists():
+        return resident_mib("VmHWM")
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def resident_mib(key: str) -> float:
+    """MiB of this process in memory, on Linux: VmRSS now, VmHWM at most."""
+    return int(Path("/proc/self/status").read_text().split(f"{key}:")[1].split()[0]) / 1024
 
 
 @contextlib.contextmanager
