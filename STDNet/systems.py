@@ -48,6 +48,8 @@ class BaselineConfig:
     task: str = "depth"
 
     def __post_init__(self) -> None:
+        if self.task not in TASKS:
+            raise InputError(f"unknown task {self.task!r}, choose one of {', '.join(TASKS)}")
         if self.task == "colour" and self.name not in COLOUR_SYSTEMS:
             raise InputError(f"{self.name} is no model of colour video; those are {', '.join(COLOUR_SYSTEMS)}")
         if self.name not in SYSTEMS or self.name == "stdnet":
@@ -117,20 +119,17 @@ def from_plain(values: Mapping[str, Any]) -> SystemConfig:
     return BaselineConfig(**values) if "name" in values else STDNetConfig(**values)
 
 
-def task_of(config: SystemConfig) -> str:
-    """Of `TASKS`."""
-    return config.task if isinstance(config, BaselineConfig) else "depth"
-
-
 def create(config: SystemConfig, *, deform_backend: str = "auto") -> DepthVideoModel | ColourVideoModel:
     """The model of a configuration, with random weights.
 
     Raises:
         InputError: A scale or width that the system does not know.
     """
-    systems: Mapping[str, Callable[[Any, str], DepthVideoModel | ColourVideoModel]]
-    systems = COLOUR_SYSTEMS if task_of(config) == "colour" else SYSTEMS
-    model = systems[config.name](config, deform_backend)
+    model: DepthVideoModel | ColourVideoModel
+    if isinstance(config, BaselineConfig) and config.task == "colour":
+        model = COLOUR_SYSTEMS[config.name](config, deform_backend)
+    else:
+        model = SYSTEMS[config.name](config, deform_backend)
     model.config = config
     return model
 
@@ -138,5 +137,6 @@ def create(config: SystemConfig, *, deform_backend: str = "auto") -> DepthVideoM
 def build(name: str, scale: int = 4, channels: int | None = None, **switches: Any) -> DepthVideoModel:
     """Make a system of depth video by name, untrained; arguments and errors as in `configuration` and `create`."""
     model = create(configuration(name, scale, channels, **switches))
-    assert isinstance(model, DepthVideoModel)
+    if not isinstance(model, DepthVideoModel):
+        raise InputError(f"build: makes models of depth video; take create(configuration({name!r}, task='colour'))")
     return model

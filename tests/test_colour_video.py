@@ -29,7 +29,7 @@ from STDNet.colour_video import (
 from STDNet.colour_video.metrics import eight_bit
 from STDNet.datasets import Box
 from STDNet.evaluation.__main__ import main as evaluation
-from STDNet.systems import COLOUR_SYSTEMS, WIDTHS, configuration, create
+from STDNet.systems import COLOUR_SYSTEMS, WIDTHS, build, configuration, create
 from STDNet.training import TrainConfig, train
 
 CPU = torch.device("cpu")
@@ -281,6 +281,10 @@ def test_refusals(tmp_path: Path) -> None:
         WindowDataset(colour_videos(root, scale=4)[1:], 2, 30)
     with pytest.raises(InputError, match="stdnet is no model of colour video"):
         settings(root, model="stdnet")
+    with pytest.raises(InputError, match="unknown task"):
+        configuration("d3dnet", task="sound")
+    with pytest.raises(InputError, match="makes models of depth video"):
+        build("d3dnet", task="colour")
     with pytest.raises(InputError, match="--jitter is for depth video"):
         settings(root, jitter=True)
     with pytest.raises(InputError, match="--val_list: name a list"):
