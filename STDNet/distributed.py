@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -81,6 +82,9 @@ def process_group(device: torch.device) -> Iterator[None]:
     try:
         yield
     finally:
+        # What still holds the group, such as a DDP wrapper in a cycle, goes before it: a group that lives until the
+        # interpreter ends aborts the process now and then ("terminate called without an active exception").
+        gc.collect()
         dist.destroy_process_group()
 
 

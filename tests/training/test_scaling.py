@@ -18,7 +18,7 @@ from STDNet import STDNet, STDNetConfig, distributed
 from STDNet.training import TrainConfig
 from STDNet.training.loop import TrainingStep
 
-with distributed.process_group(torch.device("cpu")):
+def steps():
     rank, count = distributed.rank(), distributed.world_size()
     torch.manual_seed(0)
     net = STDNet(STDNetConfig(channels=4), deform_backend="gather").double()
@@ -40,6 +40,9 @@ with distributed.process_group(torch.device("cpu")):
         losses.append(distributed.sum_over_ranks(loss.detach()[None]) / count)
     if distributed.is_main():
         torch.save((torch.cat(losses), net.state_dict()), sys.argv[1])
+
+with distributed.process_group(torch.device("cpu")):
+    steps()
 """
 
 
