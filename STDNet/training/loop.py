@@ -270,6 +270,7 @@ class Training:
             # end of deep supervision.
             full = configuration("stdnet", self.config.scale, self.config.channels)
             unused = self.config.frames < 3 or self.config.beta == 0 or self.config.system() != full
+            unused = unused and isinstance(self.net, DepthVideoModel)
             ids = [self.device.index] if self.device.type == "cuda" else None
             module = DistributedDataParallel(module, device_ids=ids, find_unused_parameters=unused)
         return module
