@@ -46,23 +46,11 @@ ABLATIONS: dict[str, dict[str, Any]] = {
 COLUMNS = {"rmse_cm": "RMSE", "mae_cm": "MAE", "edge_rmse_cm": "edge RMSE", "tepe_cm": "TEPE"}
 # Flags that change what is measured; a result with others does not count as finished.
 RELEVANT = (
-    "minutes",
-    "scale",
-    "channels",
-    "frames",
-    "single",
-    "patch",
-    "batchsize",
-    "lr",
-    "max_depth",
-    "clips",
-    "train_clips",
-    "real_frames",
+    *("minutes", "scale", "channels", "frames", "single", "patch", "batchsize", "lr", "max_depth"),
+    *("clips", "train_clips", "real_frames"),
 )
-SIZE, SPARE_FRAMES = (
-    256,
-    4,
-)  # of the procedural clips; of those to train on, frames beyond --frames, so that a clip has several windows
+SIZE = 256  # of the procedural clips
+SPARE_FRAMES = 4  # of those to train on, beyond --frames, so that a clip has several windows
 PROBE_STEPS, PROBE_WARM = 6, 2  # steps that find out how long one takes
 
 

@@ -22,7 +22,7 @@ ALLOWED = {
     "metrics": {"geometry"},
     "models": {"ops"},
     "baselines": {"models", "ops"},
-    "colour_video": {"models", "baselines", "datasets", "distributed"},
+    "colour_video": {"models", "baselines", "datasets", "distributed", "visualize"},
     "datasets": {"clip", "simulator"},
     "statistics": {"metrics", "visualize"},
     "systems": {"models", "baselines", "colour_video"},

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from STDNet.errors import InputError
+from STDNet.models.layers import start_at_zero
 from STDNet.ops import deform_conv2d
 
 SCALE = 4
@@ -103,8 +104,7 @@ class DeformConv3d(nn.Module):
         self.weight = nn.Parameter(torch.empty(channels, channels, SIDE, SIDE, SIDE))
         self.bias = nn.Parameter(torch.zeros(channels))
         nn.init.normal_(self.weight, std=(2 / (SIDE**3 * channels)) ** 0.5)
-        nn.init.zeros_(self.offset_conv.weight)
-        nn.init.zeros_(self.offset_conv.bias)  # type: ignore[arg-type]
+        start_at_zero(self.offset_conv)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, T, H, W] -> [B, C, T, H, W]."""

@@ -10,13 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from STDNet.baselines.d3dnet import D3DNet
 from STDNet.baselines.dsdmsr import DSDMSR
 from STDNet.baselines.interpolation import upsample
 from STDNet.baselines.lgtd import FRAMES, LGTD
 from STDNet.models.inputs import fit
+from STDNet.models.layers import start_at_zero
 from STDNet.models.video_model import DepthVideoModel
 
 
@@ -35,7 +36,7 @@ class D3DNetDepth(DepthVideoModel):
         super().__init__()
         self.net = net
         self.reach = net.frames // 2
-        nn.init.zeros_(net.reconstruction[-1].weight)  # type: ignore[arg-type]
+        start_at_zero(net.reconstruction[-1])
 
     def forward(self, lr: Tensor, rgb: Tensor) -> DepthVideoOutput:
         """[B, T, 1, H/4, W/4] and [B, T, 3, H, W] as for `STDNet`; any T."""
@@ -52,9 +53,7 @@ class LGTDDepth(DepthVideoModel):
     def __init__(self, net: LGTD) -> None:
         super().__init__()
         self.net = net
-        last = net.reconstruction[-1]
-        nn.init.zeros_(last.weight)  # type: ignore[arg-type]
-        nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+        start_at_zero(net.reconstruction[-1])
 
     def forward(self, lr: Tensor, rgb: Tensor) -> DepthVideoOutput:
         """[B, T, 1, H/4, W/4] and [B, T, 3, H, W] as for `STDNet`; any T."""

@@ -22,7 +22,15 @@ from torch.nn import functional as F
 from STDNet.baselines.spynet import SPyNet, warp
 from STDNet.errors import InputError
 from STDNet.models.inputs import fit
-from STDNet.models.layers import LEAK, ConvBlock, Encoder, activated_conv3x3, conv3x3, start_from_differences
+from STDNet.models.layers import (
+    LEAK,
+    ConvBlock,
+    Encoder,
+    activated_conv3x3,
+    conv3x3,
+    start_at_zero,
+    start_from_differences,
+)
 from STDNet.models.reconstruction import Reconstruction, blend
 from STDNet.models.stdnet import COLOUR_GAIN, DEPTH_GAIN, GRID
 from STDNet.models.temporal_difference import PASSES
@@ -80,9 +88,7 @@ class SecondOrderAlignment(nn.Module):
         self.weight = nn.Parameter(torch.empty(channels, 2 * channels, 3, 3))
         self.bias = nn.Parameter(torch.zeros(channels))
         nn.init.kaiming_uniform_(self.weight, a=5**0.5)
-        last = self.offset_mask_conv[-1]
-        nn.init.zeros_(last.weight)  # type: ignore[arg-type]
-        nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+        start_at_zero(self.offset_mask_conv[-1])
 
     def forward(self, current: Tensor, first: Tensor, second: Tensor, flow1: Tensor, flow2: Tensor) -> Tensor:
         """Align.

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from STDNet.errors import InputError
 from STDNet.models.inputs import extend
-from STDNet.models.layers import LEAK, conv3x3
+from STDNet.models.layers import LEAK, conv3x3, start_at_zero
 from STDNet.ops import deform_conv2d
 
 SCALE = 4
@@ -85,8 +85,7 @@ class MultiScaleAlignment(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
         nn.init.kaiming_normal_(self.weight)
         # At first every sample lies where its pixel lies.
-        nn.init.zeros_(self.offset_mask_conv.weight)
-        nn.init.zeros_(self.offset_mask_conv.bias)  # type: ignore[arg-type]
+        start_at_zero(self.offset_mask_conv)
 
     def forward(self, neighbour: Tensor, middle: Tensor) -> Tensor:
         """[N, C, h, w] and [N, C, h, w] -> the aligned neighbour [N, C, h, w]."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from STDNet.colour_video.metrics import luma, psnr, ssim
 from STDNet.colour_video.models import ColourBicubic, ColourVideoModel, D3DNetColour, LGTDColour, resize
-from STDNet.colour_video.pictures import comparison, image
+from STDNet.colour_video.pictures import comparison
 from STDNet.colour_video.scoring import ColourScore, mean, score_videos, table
 from STDNet.colour_video.videos import DEFAULT_ROOT, ColourVideo, colour_videos
 from STDNet.colour_video.windows import WindowDataset
@@ -20,7 +20,6 @@ __all__ = [
     "WindowDataset",
     "colour_videos",
     "comparison",
-    "image",
     "luma",
     "mean",
     "psnr",

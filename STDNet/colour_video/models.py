@@ -15,6 +15,7 @@ from STDNet.baselines import LGTD, D3DNet
 from STDNet.baselines.lgtd import FRAMES
 from STDNet.colour_video.metrics import LUMA_WEIGHTS, luma
 from STDNet.errors import InputError
+from STDNet.models.layers import start_at_zero
 from STDNet.models.video_model import ModelConfig
 
 
@@ -71,7 +72,7 @@ class D3DNetColour(ColourVideoModel):
     def __init__(self, net: D3DNet) -> None:
         super().__init__()
         self.net = net
-        nn.init.zeros_(net.reconstruction[-1].weight)  # type: ignore[arg-type]
+        start_at_zero(net.reconstruction[-1])
 
     def forward(self, window: Tensor) -> Tensor:
         """[B, 7, 3, h, w] -> [B, 3, 4h, 4w]."""
@@ -93,9 +94,7 @@ class LGTDColour(ColourVideoModel):
     def __init__(self, net: LGTD) -> None:
         super().__init__()
         self.net = net
-        last = net.reconstruction[-1]
-        nn.init.zeros_(last.weight)  # type: ignore[arg-type]
-        nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+        start_at_zero(net.reconstruction[-1])
 
     def forward(self, window: Tensor) -> Tensor:
         """[B, 5, 3, h, w] -> [B, 3, 4h, 4w]."""

@@ -1,18 +1,13 @@
-"""Pictures of colour video: tensors as images, and a model's result beside bicubic upsampling and the truth."""
+"""A model's picture beside bicubic upsampling and the truth."""
 
 from __future__ import annotations
 
 import torch
 from PIL import Image
-from torch import Tensor
 
 from STDNet.colour_video.models import ColourVideoModel, resize
 from STDNet.colour_video.videos import ColourVideo
-
-
-def image(rgb: Tensor) -> Image.Image:
-    """[3, H, W] in 0..1, on the CPU, as a picture."""
-    return Image.fromarray((rgb.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).contiguous().numpy())
+from STDNet.visualize import picture
 
 
 @torch.inference_mode()
@@ -21,4 +16,4 @@ def comparison(model: ColourVideoModel, video: ColourVideo, device: torch.device
     t = video.scored[len(video.scored) // 2]
     window, truth = video.read_window(t, model.reach), video.read_hr(t)
     bicubic = resize(window[model.reach][None], *truth.shape[-2:])[0]
-    return image(torch.cat((bicubic, model(window[None].to(device))[0].float().cpu(), truth), 2))
+    return picture(torch.cat((bicubic, model(window[None].to(device))[0].float().cpu(), truth), 2))

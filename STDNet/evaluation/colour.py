@@ -14,16 +14,15 @@ from STDNet.colour_video import (
     ColourScore,
     ColourVideo,
     colour_videos,
-    image,
     mean,
     score_videos,
     table,
 )
 from STDNet.errors import InputError
-from STDNet.evaluation.command import EvaluationConfig, best_of, header
+from STDNet.evaluation.command import EvaluationConfig, header, weights
 from STDNet.evaluation.prediction import for_inference
 from STDNet.files import write_image, write_json
-from STDNet.systems import UNTRAINED
+from STDNet.visualize import picture
 
 DEPTH_FLAGS = ("protocol", "lr_source", "max_depth", "lookahead", "amp")
 
@@ -51,14 +50,16 @@ def evaluate_colour(config: EvaluationConfig, *, brightness: bool, border: int) 
         raise InputError("--save npy is for depth video; --dataset colour saves png")
     device = distributed.choose_device(config.device)
     with distributed.process_group(device):
-        path = _weights(config)
+        if config.model is None and config.model_dir is None:
+            raise InputError("--model or --model_dir: say which of d3dnet, lgtd, bicubic, or give a checkpoint")
+        path = weights(config, f"{config.model}_colour_{config.scale}", "best_psnr.pth")
         found = checkpoint.of_model(config.model, path, scale=config.scale, task="colour")
         folder = config.results_dir or Path("experiment") / f"colour_x{config.scale}"
         model = for_inference(checkpoint.build_colour(found, source=str(path)), device)
         videos = colour_videos(config.root_dir or DEFAULT_ROOT, config.list, scale=config.scale)
 
         def write(video: ColourVideo, t: int, rgb: Tensor) -> None:
-            write_image(folder / video.name / f"{video.hr[t].stem}.png", image(rgb))
+            write_image(folder / video.name / f"{video.hr[t].stem}.png", picture(rgb))
 
         scores = score_videos(
             model,
@@ -81,14 +82,3 @@ def evaluate_colour(config: EvaluationConfig, *, brightness: bool, border: int) 
             )
             log.info("wrote %s", folder / "results.json")
     return scores
-
-
-def _weights(config: EvaluationConfig) -> Path:
-    """The checkpoint; for bicubic upsampling, its name."""
-    if config.model in UNTRAINED:
-        return Path(config.model)
-    if config.model_dir is not None:
-        return config.model_dir
-    if config.model is None:
-        raise InputError("--model or --model_dir: say which of d3dnet, lgtd, bicubic, or give a checkpoint")
-    return best_of(Path("experiment") / f"{config.model}_colour_{config.scale}", "best_psnr.pth")

@@ -85,7 +85,8 @@ def evaluate(config: EvaluationConfig, dataset: str, index: Path | None) -> list
     """
     device = distributed.choose_device(config.device)
     with distributed.process_group(device):
-        path = _weights(config)
+        label = "STDNet" if config.model in (None, "stdnet") else config.model
+        path = weights(config, f"{label}_{config.scale}")
         found = checkpoint.of_model(config.model, path, scale=config.scale)
         folder = config.results_dir or Path("experiment") / f"{dataset}_x{config.scale}"
         sequences = _sequences(config, dataset, index, config.max_depth or found.max_depth_m)
@@ -144,18 +145,15 @@ def _sequences(
     )
 
 
-def _weights(config: EvaluationConfig) -> Path:
-    """The checkpoint; for a model that needs none, its name."""
+def weights(config: EvaluationConfig, run: str, best: str = "best_rmse.pth") -> Path:
+    """The checkpoint asked for, else the best one of experiment/<run>; for a model that needs none, its name."""
     if config.model in UNTRAINED:
         if config.model_dir is not None:
             raise InputError(f"--model {config.model} has no weights: leave out --model_dir")
         return Path(config.model)
-    label = "STDNet" if config.model in (None, "stdnet") else config.model
-    return config.model_dir or best_of(Path("experiment") / f"{label}_{config.scale}")
-
-
-def best_of(folder: Path, best: str = "best_rmse.pth") -> Path:
-    """The checkpoint of a training run that is meant for use."""
+    if config.model_dir is not None:
+        return config.model_dir
+    folder = Path("experiment") / run
     for name in (best, "final.pth"):
         if (folder / name).is_file():
             return folder / name

@@ -28,6 +28,12 @@ def activated_conv3x3(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
     return conv
 
 
+def start_at_zero(layer: nn.Module) -> None:
+    """Begin with an output of zero: no offset, no residual."""
+    for value in layer.parameters():
+        nn.init.zeros_(value)
+
+
 class ResidualBlock(nn.Module):
     """x + conv(relu(conv(x))), without normalisation, initialised small: Kaiming normal times 0.1."""
 

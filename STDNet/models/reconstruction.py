@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from STDNet.models.layers import LEAK, ConvBlock, PixelShuffleUpsample, activated_conv3x3, conv3x3
+from STDNet.models.layers import LEAK, ConvBlock, PixelShuffleUpsample, activated_conv3x3, conv3x3, start_at_zero
 
 
 class Reconstruction(nn.Module):
@@ -22,8 +22,7 @@ class Reconstruction(nn.Module):
         self.activation = nn.LeakyReLU(LEAK)
         # An untrained network is bilinear upsampling. From random weights, training first spends hundreds of steps on
         # unlearning a residual that is fifty times larger than the true one.
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
+        start_at_zero(self.head)
 
     def forward(self, features: list[Tensor], grid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Reconstruct N frames.

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from STDNet.models.layers import LEAK, ResidualGroup, conv3x3
+from STDNet.models.layers import LEAK, ResidualGroup, conv3x3, start_at_zero
 from STDNet.ops import deform_conv2d
 
 PASSES = ("backward_1", "forward_1", "backward_2", "forward_2")
@@ -103,8 +103,7 @@ class TemporalDifference(nn.Module):
         self.fusion_conv = nn.Conv2d(3 * channels, channels, 1)
         if differences:
             nn.init.kaiming_uniform_(self.align_weight, a=5**0.5)
-            nn.init.zeros_(self.offset_mask_conv.weight)
-            nn.init.zeros_(self.offset_mask_conv.bias)  # type: ignore[arg-type]
+            start_at_zero(self.offset_mask_conv)
         # A frame starts as the mean of what its neighbours make of it, nearly itself: what was learnt on single
         # frames stays when the temporal branch joins.
         nn.init.normal_(self.fusion_conv.weight, std=0.02)

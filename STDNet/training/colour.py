@@ -56,7 +56,7 @@ class ColourTask:
         return comparison(net, self.validation[0], device)
 
 
-def losses(net: ColourVideoModel, config: TrainConfig, batch: dict[str, Tensor], deep: bool) -> Losses:
+def losses(net: ColourVideoModel, config: TrainConfig, batch: dict[str, Tensor]) -> Losses:
     """What the model's paper minimises; it has no deep supervision."""
     with autocast(batch["lr"].device, config.amp):
         prediction = net(batch["lr"])

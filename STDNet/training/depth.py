@@ -15,7 +15,7 @@ from STDNet import distributed
 from STDNet.datasets import ClipDataset, Video, videos
 from STDNet.datasets.synthetic import TRAINING_SEED, VALIDATION_SEED, synthetic_videos
 from STDNet.errors import InputError
-from STDNet.evaluation import DEFAULT_ROOTS, autocast, sample_picture, score_videos
+from STDNet.evaluation import DEFAULT_ROOTS, autocast, mean, sample_picture, score_videos
 from STDNet.losses import Losses, supervised_loss, training_loss
 from STDNet.models import DepthVideoModel, STDNet
 from STDNet.training.config import TrainConfig
@@ -57,7 +57,8 @@ class DepthTask:
     def validate(self, net: DepthVideoModel, device: torch.device) -> dict[str, float]:
         """The measures, means over the sequences, which all processes share; `net` in evaluation mode."""
         scores = score_videos(net, self.validation, device=device, amp=self.config.amp, stop=self.config.val_frames)
-        return {name: sum(score.network[name] for score in scores) / len(scores) for name in self.better}  # type: ignore[misc]
+        means = mean(scores)["network"]
+        return {name: means[name] for name in self.better}  # type: ignore[misc]
 
     def picture(self, net: DepthVideoModel, device: torch.device) -> Image.Image:
         """What the network makes of the first sequence of the validation."""

@@ -47,7 +47,7 @@ class TrainingStep(nn.Module):
     def forward(self, batch: dict[str, Tensor], deep: bool = True) -> Losses:
         """The losses of one batch; `deep` supervision where the model knows it."""
         if isinstance(self.net, ColourVideoModel):
-            return colour.losses(self.net, self.config, batch, deep)
+            return colour.losses(self.net, self.config, batch)
         return depth.losses(self.net, self.config, batch, deep)
 
 
