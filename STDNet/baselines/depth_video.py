@@ -19,6 +19,7 @@ from STDNet.baselines.lgtd import FRAMES, LGTD
 from STDNet.models.inputs import fit
 from STDNet.models.layers import start_at_zero
 from STDNet.models.video_model import DepthVideoModel
+from STDNet.ops import without_autocast
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,9 @@ class DSDMSRDepth(DepthVideoModel):
     def forward(self, lr: Tensor, rgb: Tensor) -> DepthVideoOutput:
         """[B, T, 1, H/s, W/s] and [B, T, 3, H, W] as for `STDNet`."""
         lr, _, (height, width) = fit(lr, rgb, self.net.scale, "dsdmsr")
-        out = self.net(lr.flatten(0, 1))
+        # Depth itself goes through all its convolutions; half precision would keep three digits of it.
+        with without_autocast(lr.device):
+            out = self.net(lr.flatten(0, 1))
         fused, *levels = (x.unflatten(0, lr.shape[:2]) for x in (out.fused, *out.levels))
         return DepthVideoOutput(fused[..., :height, :width], tuple(levels))
 

@@ -39,6 +39,7 @@ from STDNet.ops import deform_conv2d
 
 OFFSET_GROUPS = 16  # over the 2C channels of two neighbours
 LARGEST_OFFSET = 10.0  # cells, on top of the flow
+FLOW_PIXELS = 2**18  # whose flow is found at once, about
 CONTEXT, CHUNK = 8, 16  # frames to either side of a piece of a long video, and of the piece
 
 
@@ -156,7 +157,7 @@ class Stage(nn.Module):
         guide_gains = (DEPTH_GAIN, 1.0) if previous else (COLOUR_GAIN,) * 3  # depth and confidence, or RGB
         self.flow = SPyNet()
         self.guide_encoder = Encoder(len(guide_gains), channels, stride=2, gains=guide_gains, precise=previous)
-        self.features = ConvBlock((2 * channels if previous else channels) + 1, channels, blocks=5)
+        self.features = ConvBlock((2 * channels if previous else channels) + 1, channels, blocks=5, precise=True)
         # The depth is one input among C: it starts as the first layer of STDNet's depth encoder does.
         depth_conv = activated_conv3x3(1, channels)
         start_from_differences(depth_conv, (DEPTH_GAIN,))
@@ -177,7 +178,7 @@ class Stage(nn.Module):
         """
         frames = grid.shape[1]
         encoded = self.guide_encoder(guide.flatten(0, 1))
-        joint = [encoded, grid.flatten(0, 1).to(encoded.dtype)]
+        joint = [encoded, grid.flatten(0, 1)]
         if previous is not None:
             joint.append(previous.flatten(0, 1))
         features = [self.features(torch.cat(joint, 1)).unflatten(0, (-1, frames))]
@@ -194,11 +195,19 @@ class Stage(nn.Module):
         if frames == 1:
             nothing = rgb.new_zeros(b, 0, 2, height // GRID, width // GRID)
             return Flows(nothing, nothing)
-        earlier, later = rgb[:, :-1].flatten(0, 1), rgb[:, 1:].flatten(0, 1)
-        both = [self.flow(earlier, later), self.flow(later, earlier)]
         size = (height // GRID, width // GRID)
-        small = [F.interpolate(flow, size=size, mode="bicubic", align_corners=False) / GRID for flow in both]
-        return Flows(*(flow.unflatten(0, (b, frames - 1)) for flow in small))
+
+        def small(start: Tensor, end: Tensor) -> Tensor:
+            flow = self.flow(start.flatten(0, 1), end.flatten(0, 1))
+            flow = F.interpolate(flow, size=size, mode="bicubic", align_corners=False) / GRID
+            return flow.unflatten(0, (b, -1))
+
+        # A few pairs at a time: at full resolution, all at once would take most of the memory.
+        step = max(1, FLOW_PIXELS // (b * height * width))
+        pairs = [(rgb[:, t:-1][:, :step], rgb[:, t + 1 :][:, :step]) for t in range(0, frames - 1, step)]
+        to_next = torch.cat([small(earlier, later) for earlier, later in pairs], 1)
+        to_previous = torch.cat([small(later, earlier) for earlier, later in pairs], 1)
+        return Flows(to_next, to_previous)
 
 
 class DVSR(DepthVideoModel):
@@ -206,8 +215,6 @@ class DVSR(DepthVideoModel):
 
     Every frame sees its whole clip. A stream makes 16 frames at a time from clips with 8 more frames to either side, so
     that videos of at most 16 frames are one clip. In training, both stages are supervised (0.1) for the first third.
-
-    Under bf16 autocast the depth loses its small differences at the first convolution: train in fp32.
 
     Args:
         scale: RGB pixels per depth pixel along each axis: 4, 8, 16 or another multiple of 4.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import torch
 from torch import Tensor, nn
+
+from STDNet.ops import without_autocast
 
 LEAK = 0.1  # slope of the leaky ReLU everywhere but inside the residual groups
 GROUP_LEAK = 0.2
@@ -52,17 +52,25 @@ class ResidualBlock(nn.Module):
 
 
 class ConvBlock(nn.Module):
-    """A convolution to `outputs` channels, leaky ReLU, then `blocks` residual blocks."""
+    """A convolution to `outputs` channels, leaky ReLU, then `blocks` residual blocks.
 
-    def __init__(self, inputs: int, outputs: int, blocks: int) -> None:
+    Args:
+        inputs: Channels of the input.
+        outputs: Width.
+        blocks: Residual blocks.
+        precise: Keep the first convolution in fp32 under autocast, for an input that holds depth.
+    """
+
+    def __init__(self, inputs: int, outputs: int, blocks: int, precise: bool = False) -> None:
         super().__init__()
+        self.precise = precise
         self.conv = activated_conv3x3(inputs, outputs)
         self.activation = nn.LeakyReLU(LEAK)
         self.blocks = nn.Sequential(*(ResidualBlock(outputs) for _ in range(blocks)))
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, inputs, h, w] -> [N, outputs, h, w]."""
-        return self.blocks(self.activation(self.conv(x)))
+        return self.blocks(self.activation(precisely(self.conv, x) if self.precise else self.conv(x)))
 
 
 class ChannelAttention(nn.Module):
@@ -153,11 +161,16 @@ class Encoder(nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
         """[N, inputs, H, W] or [N, inputs, h, w] -> [N, C, h, w]."""
         first, *rest = self
-        with torch.autocast(x.device.type, enabled=False) if self.precise else contextlib.nullcontext():
-            x = first(x.to(next(first.parameters()).dtype))
+        x = precisely(first, x) if self.precise else first(x.to(next(first.parameters()).dtype))
         for layer in rest:
             x = layer(x)
         return x
+
+
+def precisely(conv: nn.Module, x: Tensor) -> Tensor:
+    """The convolution in the type of its weights, under autocast too."""
+    with without_autocast(x.device):
+        return conv(x.to(next(conv.parameters()).dtype))
 
 
 @torch.no_grad()

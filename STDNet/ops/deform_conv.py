@@ -6,7 +6,6 @@ any floating-point type; the others are faster and are tested against it in valu
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import math
 import os
@@ -15,6 +14,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from STDNet.ops.precision import without_autocast
 
 
 def deform_conv2d(
@@ -49,9 +50,7 @@ def deform_conv2d(
         backend = AUTO.get((x.device.type, torch.is_grad_enabled()), "plain")
     if backend not in BACKENDS:
         raise ValueError(f"deform_conv2d: unknown backend {backend!r}, choose auto or one of {', '.join(BACKENDS)}")
-    # Some versions of torch know no autocast on other devices, not even to switch it off.
-    known = x.device.type in ("cpu", "cuda")
-    with torch.autocast(x.device.type, enabled=False) if known else contextlib.nullcontext():
+    with without_autocast(x.device):
         out = BACKENDS[backend](x, offset, mask, weight, bias)
     channels_last = not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
     return out.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)

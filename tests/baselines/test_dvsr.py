@@ -128,6 +128,20 @@ def test_precision() -> None:
         assert net.double()(lr.double(), rgb.double()).depth.dtype == torch.float64
 
 
+def test_bf16_keeps_the_small_differences_of_depth() -> None:
+    lr, rgb = 0.3 + 0.02 * torch.rand(1, 3, 1, 8, 8), torch.rand(1, 3, 3, 32, 32)
+    net = DVSR(channels=8).eval()
+    for value in net.parameters():
+        if not value.any():
+            value.data = 0.05 * torch.randn_like(value)
+    with torch.no_grad():
+        exact = net(lr, rgb).depth
+        with torch.autocast("cpu", torch.bfloat16):
+            half = net(lr, rgb).depth
+    upsampled = nn.functional.interpolate(lr[0], scale_factor=4, mode="bilinear")
+    assert (half - exact).abs().mean() < 0.03 * (exact - upsampled).abs().mean()
+
+
 def test_state_round_trip() -> None:
     lr, rgb = clip(2)
     assert_round_trip(lambda: DVSR(channels=8), lambda net: net(lr, rgb).depth)
