@@ -49,7 +49,7 @@ def ours(net: STDNet, tmp_path: Path) -> Path:
 @pytest.fixture
 def official(net: STDNet, tmp_path: Path) -> Path:
     path = tmp_path / "official.pth"
-    write_official(path, net.state_dict())
+    write_official(path, net.config, net.state_dict())
     return path
 
 

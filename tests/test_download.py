@@ -239,7 +239,7 @@ def test_load_from_an_address(server: Faulty, net: STDNet, tmp_path: Path) -> No
 
 
 def test_official_weights_from_an_address_are_renamed(server: Faulty, net: STDNet, tmp_path: Path) -> None:
-    write_official(tmp_path / "official.pth", net.state_dict())
+    write_official(tmp_path / "official.pth", net.config, net.state_dict())
     _serve(server, tmp_path / "official.pth")
     out = tmp_path / "ours.pth"
     main(["convert", server.url("official.pth"), "--out", str(out), "--scale", "8"])

@@ -104,7 +104,7 @@ def convert(argv: list[str]) -> None:
     elif checkpoint.official:
         save(flags.out, checkpoint)
     else:
-        write_official(flags.out, checkpoint.state)
+        write_official(flags.out, checkpoint.config, checkpoint.state)
     log.info("wrote %s", flags.out)
 
 

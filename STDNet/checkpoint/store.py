@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from STDNet.checkpoint.official import NETWORK_PREFIX, from_official, official_names, to_official
+from STDNet.checkpoint.official import NETWORK_PREFIX, from_official, to_official
 from STDNet.checkpoint.table import WEIGHTS, locate
 from STDNet.colour_video import ColourVideoModel
 from STDNet.errors import InputError
@@ -176,11 +176,15 @@ def write_safetensors(
     write_weights(path, dataclasses.asdict(config), halves, meta)
 
 
-def write_official(path: Path | str, state: Mapping[str, Tensor]) -> None:
+def write_official(path: Path | str, config: SystemConfig, state: Mapping[str, Tensor]) -> None:
     """Write weights under our names as the official code saves them: a bare state dict without prefix and heads."""
+    if not isinstance(config, STDNetConfig):
+        raise InputError(f"only STDNet has an official form, these are weights of {config.name}")
+    full = STDNetConfig(config.scale, config.channels)
+    if config != full:
+        switch = next(name for name, value in dataclasses.asdict(full).items() if getattr(config, name) != value)
+        raise InputError(f"only the full STDNet has an official form, here {switch} is {getattr(config, switch)}")
     network = {name: value for name, value in state.items() if not name.startswith("heads.")}
-    if lacking := [name for name in official_names() if name not in network and not name.startswith("heads.")]:
-        raise InputError(f"only the full STDNet has an official form, these weights lack {lacking[0]}")
     official = {name.removeprefix(NETWORK_PREFIX): value.clone() for name, value in to_official(network).items()}
     with atomic_write(path) as file:
         torch.save(official, file)
