@@ -43,7 +43,8 @@ def deform_conv3d(
             or pixels.
         weight: [O, C, 3, 3, 3].
         bias: [O] or None.
-        axes: Along which axes the taps move, in the order of "THW". Offsets in time make it about T times as costly.
+        axes: Along which axes the taps move, in the order of "THW". Offsets in time take
+            2T - 1 calls of the 2-D operator instead of one, for each slice of the kernel.
         backend: See `STDNet.ops.deform_conv2d`.
 
     Returns:

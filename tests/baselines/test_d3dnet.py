@@ -7,7 +7,7 @@ import itertools
 import pytest
 import torch
 from baseline_checks import assert_round_trip, count, stir, without_gradient
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from STDNet.baselines import D3DNet, deform_conv3d
@@ -92,6 +92,17 @@ def test_shapes_and_gradients(frames: int, size: tuple[int, int], axes: str) -> 
     out = net(torch.rand(2, frames, *size))
     assert out.shape == (2, 1, 4 * size[0], 4 * size[1])
     assert not without_gradient(net, out)
+
+
+def test_the_middle_frame_is_upsampled_and_features_are_stacked_frame_by_frame() -> None:
+    net, clip, seen = D3DNet(frames=5, channels=4), torch.rand(1, 5, 4, 6), {}
+    net.clip_blocks.register_forward_hook(lambda *args: seen.update(features=args[2]))
+    net.merge.register_forward_pre_hook(lambda _, inputs: seen.update(stacked=inputs[0]))
+    nn.init.zeros_(net.reconstruction[-1].weight)
+    expected = F.interpolate(clip[:, 2:3], scale_factor=4, mode="bilinear")
+    torch.testing.assert_close(net(clip), expected)
+    for t in range(5):
+        assert torch.equal(seen["stacked"][:, 4 * t : 4 * t + 4], seen["features"][:, :, t])
 
 
 def test_state_round_trip() -> None:

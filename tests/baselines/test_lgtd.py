@@ -5,10 +5,17 @@ from __future__ import annotations
 import pytest
 import torch
 from baseline_checks import assert_round_trip, count, stir, without_gradient
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from STDNet.baselines import LGTD
-from STDNet.baselines.lgtd import LongTermDifference, MultiScaleAlignment, ShortTermDifference
+from STDNet.baselines.lgtd import (
+    DifferenceCompensation,
+    LongTermDifference,
+    MultiScaleAlignment,
+    ShortTermDifference,
+    TemporalSpatialAttention,
+)
 from STDNet.errors import InputError
 
 
@@ -25,15 +32,72 @@ def test_parameter_counts() -> None:
     assert round(count(net) / 1e6, 2) == 6.88
 
 
+class First(nn.Module):
+    """The first channels of what comes in."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, :8]
+
+
+def test_short_term_difference_by_hand() -> None:
+    """Half of what is made of target and differences, half of what is made of the differences alone."""
+    module = ShortTermDifference(8)
+    module.fine, module.coarse = First(), First()  # type: ignore[assignment]
+    clip = torch.rand(1, 5, 3, 6, 8)
+    changes = torch.cat([module.difference_conv(clip[:, t] - clip[:, t + 1]) for t in range(4)], 1)
+    changes = F.interpolate(module.merge(changes), size=(6, 8), mode="bilinear")[:, :8]
+    target = module.target_conv(clip[:, 2])[:, :8]
+    torch.testing.assert_close(module(clip), 0.25 * target + 0.75 * changes)
+
+
 def test_short_term_difference_of_a_still_clip_is_that_of_its_frame() -> None:
     module = ShortTermDifference(8)
-    still = torch.rand(1, 1, 3, 6, 8).expand(-1, 5, -1, -1, -1)
-    moving = still.clone()
-    moving[:, 4] += torch.rand(1, 3, 6, 8)
-    for conv in (module.difference_conv[0], module.merge[0]):
-        nn.init.zeros_(conv.bias)
-    assert not module.merge(torch.cat([module.difference_conv(still[:, 0] - still[:, 1])] * 4, 1)).any()
-    assert not torch.equal(module(moving), module(still))
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    frame = torch.rand(1, 3, 6, 8)
+    still = module(frame[:, None].expand(-1, 5, -1, -1, -1))
+    torch.testing.assert_close(still, 0.5 * module.fine(0.5 * module.target_conv(frame)))
+
+
+def test_compensation_by_hand() -> None:
+    module = DifferenceCompensation(8)
+    module.blocks = nn.Sequential()  # gives back what comes in
+    feature, difference = torch.rand(2, 1, 8, 4, 4)
+    torch.testing.assert_close(module(feature, difference), 2 * feature - difference)
+
+
+def test_long_term_difference_adds_to_the_features() -> None:
+    module = LongTermDifference(8)
+    nn.init.zeros_(module.expand.weight)  # an attention of 1 / 2 from each side
+    nn.init.zeros_(module.expand.bias)
+    frames = list(torch.rand(5, 1, 8, 4, 4))
+    torch.testing.assert_close(module(frames), module.close(2 * torch.cat(frames, 1)))
+
+
+def test_fusion_weighs_frames_by_likeness_to_the_middle_one() -> None:
+    module = TemporalSpatialAttention(8)
+    aligned = torch.randn(1, 5, 8, 4, 4)
+    seen: dict[str, Tensor] = {}
+    module.embed_middle.register_forward_pre_hook(lambda _, inputs: seen.update(middle=inputs[0]))
+    module.fuse.register_forward_pre_hook(lambda _, inputs: seen.update(stacked=inputs[0]))
+    module(aligned)
+    assert torch.equal(seen["middle"], aligned[:, 2])
+    middle = module.embed_middle(aligned[:, 2])
+    for t in range(5):
+        likeness = torch.sigmoid((module.embed(aligned[:, t]) * middle).sum(1, keepdim=True))
+        torch.testing.assert_close(seen["stacked"][:, 8 * t : 8 * t + 8], aligned[:, t] * likeness)
+
+
+def test_every_frame_is_aligned_to_the_middle_one() -> None:
+    net, seen = small(), []
+    net.align.register_forward_pre_hook(lambda _, inputs: seen.append(inputs))
+    clip = torch.rand(1, 5, 3, 4, 6)
+    net(clip)
+    for t, (neighbour, middle) in enumerate(seen):
+        torch.testing.assert_close(neighbour, net.features(clip[:, t]))
+        torch.testing.assert_close(middle, net.features(clip[:, 2]))
+    assert len(seen) == 5
 
 
 def test_long_term_difference_sees_the_order_of_the_frames() -> None:
