@@ -235,6 +235,11 @@ class _Made:
 
 def _stacked(frames: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     """A list of frames as one batch."""
+    first_lr, first_rgb = frames[0]
+    for lr, rgb in frames:
+        if lr.shape != first_lr.shape or rgb.shape != first_rgb.shape:
+            before, now = ((tuple(a.shape), tuple(b.shape)) for a, b in ((first_lr, first_rgb), (lr, rgb)))
+            raise InputError(f"frame size changed within one video: depth and colour {before}, then {now}")
     return torch.stack([lr for lr, _ in frames]), torch.stack([rgb for _, rgb in frames])
 
 

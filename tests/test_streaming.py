@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from STDNet import InputError, STDNet, STDNetConfig
+from STDNet import InputError, STDNet, STDNetConfig, build
 from STDNet.streaming import DELAY, Frames, StreamState, push, stream
 
 
@@ -87,6 +87,10 @@ def test_misuse_is_refused(net: STDNet) -> None:
     with pytest.raises(InputError, match="chunk"):
         next(stream(net, iter(()), chunk=0))
     assert list(stream(net, iter(()))) == []
+    mixed = [*zip(lr, rgb, strict=True), *zip(*_video(1, 8, 8), strict=True)]
+    for model in (net, build("bilinear", 8)):
+        with pytest.raises(InputError, match="frame size changed"):
+            list(stream(model, mixed, chunk=3))
 
 
 def test_frames_window() -> None:
