@@ -9,6 +9,7 @@ from torch import Tensor
 LUMA_WEIGHTS = (65.481 / 255, 128.553 / 255, 24.966 / 255)
 LUMA_BLACK = 16 / 255
 MIN_SIDE = 11  # of SSIM's window
+MAX_PSNR = 100.0  # dB
 
 
 def luma(rgb: Tensor) -> Tensor:
@@ -23,11 +24,16 @@ def eight_bit(rgb: Tensor) -> Tensor:
 
 
 def psnr(prediction: Tensor, target: Tensor) -> float:
-    """Peak signal-to-noise ratio in dB, 10 log10(1 / MSE); [C, H, W] in 0..1 both, infinite where they are equal."""
+    """Peak signal-to-noise ratio in dB, 10 log10(1 / MSE), at most 100; [C, H, W] in 0..1 both.
+
+    The limit gives equal pictures, such as black frames, a value that a mean can take.
+    """
     from skimage.metrics import peak_signal_noise_ratio  # late: half a second, and only these two need it
 
+    if torch.equal(prediction, target):
+        return MAX_PSNR
     values = prediction.double().numpy(), target.double().numpy()
-    return float("inf") if torch.equal(prediction, target) else float(peak_signal_noise_ratio(*values, data_range=1.0))
+    return min(MAX_PSNR, float(peak_signal_noise_ratio(*values, data_range=1.0)))
 
 
 def ssim(prediction: Tensor, target: Tensor) -> float:

@@ -56,6 +56,8 @@ class ColourBicubic(ColourVideoModel):
 
     def __init__(self, scale: int) -> None:
         super().__init__()
+        if scale < 1:
+            raise InputError(f"bicubic: scale must be at least 1, got {scale}")
         self.scale = scale
 
     def forward(self, window: Tensor) -> Tensor:

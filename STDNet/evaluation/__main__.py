@@ -19,7 +19,7 @@ class AnyDataset(EvaluationConfig):
         "which data set; colour: colour videos in the layout of Vimeo-90K, D3DNet or LGTD, for weights trained on such",
         choices=(*DEFAULT_ROOTS, "synthetic", "colour"),
     )
-    channels: str = option(
+    score_on: str = option(
         "y", "what PSNR and SSIM of colour videos are of: the brightness, or R, G and B", choices=("y", "rgb")
     )
     border: int = option(0, "HR pixels at each side of colour videos that do not count")
@@ -32,9 +32,9 @@ def main(argv: list[str] | None = None) -> None:
     if config.border < 0:
         raise InputError(f"--border must not be negative, got {config.border}")
     if config.dataset == "colour":
-        evaluate_colour(config, brightness=config.channels == "y", border=config.border)
+        evaluate_colour(config, brightness=config.score_on == "y", border=config.border)
         return
-    for name in ("channels", "border"):
+    for name in ("score_on", "border"):
         if getattr(config, name) != getattr(AnyDataset, name):
             raise InputError(f"--{name} is for --dataset colour")
     if config.list is None and config.dataset not in ("folder", "synthetic"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import asdict
-from pathlib import Path
 
 from torch import Tensor
 
@@ -19,7 +18,7 @@ from STDNet.colour_video import (
     table,
 )
 from STDNet.errors import InputError
-from STDNet.evaluation.command import EvaluationConfig, header, weights
+from STDNet.evaluation.command import EvaluationConfig, header, results_folder, weights
 from STDNet.evaluation.prediction import for_inference
 from STDNet.files import write_image, write_json
 from STDNet.visualize import picture
@@ -54,7 +53,7 @@ def evaluate_colour(config: EvaluationConfig, *, brightness: bool, border: int) 
             raise InputError("--model or --model_dir: say which of d3dnet, lgtd, bicubic, or give a checkpoint")
         path = weights(config, f"{config.model}_colour_{config.scale}", "best_psnr.pth")
         found = checkpoint.of_model(config.model, path, scale=config.scale, task="colour")
-        folder = config.results_dir or Path("experiment") / f"colour_x{config.scale}"
+        folder = results_folder(config, "colour", found.config.name)
         model = for_inference(checkpoint.build_colour(found, source=str(path)), device)
         videos = colour_videos(config.root_dir or DEFAULT_ROOT, config.list, scale=config.scale)
 

@@ -43,7 +43,9 @@ class EvaluationConfig:
         "checkpoint, ours or official, or weights that ship, such as stdnet-s-x4 (None: the best of "
         "experiment/STDNet_<scale>, or <model>_<scale>)",
     )
-    results_dir: Path | None = option(None, "folder of the results (None: experiment/<data set>_x<scale>)")
+    results_dir: Path | None = option(
+        None, "folder of the results (None: experiment/<data set>_x<scale>, then _<model> where it is not STDNet)"
+    )
     save: tuple[str, ...] = option((), "also write the predictions: npy (metres), png (16-bit, mm)")
     protocol: str = option("paper", "units, clipping and masks: the paper's or metric", choices=("paper", "metric"))
     lr_source: str = option(
@@ -63,6 +65,8 @@ class EvaluationConfig:
         unknown = [kind for kind in self.save if kind not in ("npy", "png")]
         if unknown:
             raise InputError(f"--save {unknown[0]}: choose npy, png or both")
+        if self.scale < 1:
+            raise InputError(f"--scale must be at least 1, got {self.scale}")
         if self.lookahead is not None and self.lookahead < 0:
             raise InputError(f"--lookahead must not be negative, got {self.lookahead}")
         if self.frames is not None and self.frames < 1:
@@ -88,7 +92,7 @@ def evaluate(config: EvaluationConfig, dataset: str, index: Path | None) -> list
         label = "STDNet" if config.model in (None, "stdnet") else config.model
         path = weights(config, f"{label}_{config.scale}")
         found = checkpoint.of_model(config.model, path, scale=config.scale)
-        folder = config.results_dir or Path("experiment") / f"{dataset}_x{config.scale}"
+        folder = results_folder(config, dataset, found.config.name)
         sequences = _sequences(config, dataset, index, config.max_depth or found.max_depth_m)
         model = for_inference(checkpoint.build(found, source=str(path)), device)
         write = writer(folder, config.save) if config.save else None
@@ -111,6 +115,12 @@ def evaluate(config: EvaluationConfig, dataset: str, index: Path | None) -> list
             write_json(folder / "results.json", {**facts, "sequences": rows, "mean": mean(scores)})
             log.info("wrote %s", folder / "results.json")
     return scores
+
+
+def results_folder(config: EvaluationConfig, dataset: str, model: str) -> Path:
+    """Where the results go; each model has its own place."""
+    suffix = "" if model == "stdnet" else f"_{model}"
+    return config.results_dir or Path("experiment") / f"{dataset}_x{config.scale}{suffix}"
 
 
 def header(config: EvaluationConfig, dataset: str, path: Path, device: torch.device) -> dict[str, Any]:
@@ -157,6 +167,5 @@ def weights(config: EvaluationConfig, run: str, best: str = "best_rmse.pth") -> 
     for name in (best, "final.pth"):
         if (folder / name).is_file():
             return folder / name
-    raise InputError(
-        f"{folder} holds no {best} or final.pth; run train.py first, or give --model_dir, such as stdnet-s-x4"
-    )
+    example = ", such as stdnet-s-x4" if config.model in (None, "stdnet") else ""
+    raise InputError(f"{folder} holds no {best} or final.pth; run train.py first, or give --model_dir{example}")
