@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ctypes
 import dataclasses
 import logging
@@ -145,6 +146,12 @@ def keep_freed_memory() -> bool:
         return False
     trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of malloc.h
     return bool(mallopt(mmap_threshold, 2**30)) and bool(mallopt(trim_threshold, 2**31 - 1))
+
+
+def release_freed_memory() -> None:
+    """Hand what `keep_freed_memory` kept back to the system, before work of another size."""
+    with contextlib.suppress(OSError, AttributeError):  # another C library than glibc keeps nothing
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def progress(items: Iterable[Item], *, total: int | None = None, desc: str = "", unit: str = "it") -> Iterable[Item]:

@@ -8,7 +8,7 @@
 | dvsr | depth, RGB | all | 4, 8, 16 ... | 64 | 15.495 M |
 | d3dnet | depth | 7 | 4 | 64 | 2.580 M |
 | lgtd | depth | 5 | 4 | 64 | 6.88 M |
-| dsdmsr | depth | 1 | 2, 4, 8, 16 | - | 0.516 M at x4 |
+| dsdmsr | depth | 1 | 2, 4, 8, 16 | - | 0.516 M at x4, with VDSR units 2.665 M |
 
 d3dnet and lgtd were made for colour video; a task of "colour" gives them, and bicubic, as models of it.
 """
@@ -40,12 +40,14 @@ class BaselineConfig:
         scale: RGB pixels per depth pixel along each axis.
         channels: Width of the features; None is the paper's, and the only one of a system that has none to choose.
         task: Of `TASKS`.
+        unit: What dsdmsr is made of, "srcnn" or "vdsr".
     """
 
     name: str
     scale: int = 4
     channels: int | None = None
     task: str = "depth"
+    unit: str = "srcnn"
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
@@ -58,6 +60,8 @@ class BaselineConfig:
             object.__setattr__(self, "channels", WIDTHS.get(self.name))
         elif self.name not in WIDTHS:
             raise InputError(f"{self.name}: has no width to choose, got {self.channels} channels")
+        if self.unit != BaselineConfig.unit and self.name != "dsdmsr":
+            raise InputError(f"{self.name}: has no units to choose, got {self.unit}")
 
 
 SystemConfig = STDNetConfig | BaselineConfig
@@ -71,7 +75,7 @@ SYSTEMS: dict[str, Callable[[Any, str], DepthVideoModel]] = {
     "dvsr": lambda c, backend: DVSR(c.scale, channels=c.channels, deform_backend=backend),
     "d3dnet": lambda c, backend: D3DNetDepth(_d3dnet(c, backend)),
     "lgtd": lambda c, backend: LGTDDepth(_lgtd(c, backend)),
-    "dsdmsr": lambda c, _: DSDMSRDepth(DSDMSR(c.scale)),
+    "dsdmsr": lambda c, _: DSDMSRDepth(DSDMSR(c.scale, unit=c.unit)),
 }
 COLOUR_SYSTEMS: dict[str, Callable[[Any, str], ColourVideoModel]] = {
     "bicubic": lambda c, _: ColourBicubic(c.scale),
@@ -81,14 +85,15 @@ COLOUR_SYSTEMS: dict[str, Callable[[Any, str], ColourVideoModel]] = {
 
 
 def _d3dnet(config: BaselineConfig, backend: str) -> D3DNet:
-    return D3DNet(config.scale, channels=config.channels or WIDTHS["d3dnet"], deform_backend=backend)
+    assert config.channels is not None  # its `__post_init__` chose
+    return D3DNet(config.scale, channels=config.channels, deform_backend=backend)
 
 
 def _lgtd(config: BaselineConfig, backend: str) -> LGTD:
-    channels = config.channels or WIDTHS["lgtd"]
+    assert config.channels is not None
     # The paper's reconstruction has 180 channels beside 64.
-    wide = channels * 180 // 64
-    return LGTD(config.scale, channels=channels, reconstruction_channels=wide, deform_backend=backend)
+    wide = config.channels * 180 // 64
+    return LGTD(config.scale, channels=config.channels, reconstruction_channels=wide, deform_backend=backend)
 
 
 def configuration(
@@ -101,17 +106,20 @@ def configuration(
         scale: RGB pixels per depth pixel along each axis.
         channels: Width; None is the paper's.
         task: Of `TASKS`.
-        switches: Other fields of `STDNetConfig`, for "stdnet" alone.
+        switches: Other fields of `STDNetConfig`, for "stdnet"; `unit`, for "dsdmsr".
 
     Raises:
         InputError: An unknown name or switch, a width where none can be chosen, a system that does not know the task.
     """
-    known = {field.name for field in dataclasses.fields(STDNetConfig)} if name == "stdnet" else set()
+    known = {"unit"} if name == "dsdmsr" else set()
+    if name == "stdnet":
+        known = {field.name for field in dataclasses.fields(STDNetConfig)}
     if unknown := set(switches) - known:
         raise InputError(f"{name}: there is no option {', '.join(sorted(unknown))}")
     if name == "stdnet" and task == "depth":
-        return STDNetConfig(scale=scale, channels=channels or WIDTHS[name], **switches)
-    return BaselineConfig(name, scale, channels, task)
+        return STDNetConfig(scale=scale, channels=WIDTHS[name] if channels is None else channels, **switches)
+    # STDNet, too: it has no other task, which is refused there.
+    return BaselineConfig(name, scale, channels, task, **({} if name == "stdnet" else switches))
 
 
 def from_plain(values: Mapping[str, Any]) -> SystemConfig:

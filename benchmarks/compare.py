@@ -1,7 +1,8 @@
 """STDNet and its neighbours under one budget: python benchmarks/compare.py --minutes 10 prints markdown tables.
 
 Every model (small widths) trains for the same time on the same stream of procedural clips, which are rendered once,
-and tested on held-out procedural clips and on real ones. What is finished is kept in --out: started again, it goes on.
+and is tested on held-out procedural clips and on real ones. The ablations take as many steps as STDNet itself. What is
+finished is kept in --out: started again, it goes on.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ from timing import median_seconds, peak_resident_mib, processor
 from torch.utils.flop_counter import FlopCounterMode
 
 from STDNet import InputError, checkpoint, distributed
-from STDNet.command_line import option, parse, progress, run
+from STDNet.command_line import option, parse, progress, release_freed_memory, run
 from STDNet.datasets import Video, videos
 from STDNet.datasets.index import read_index
 from STDNet.datasets.synthetic import TEST_SEED, TRAINING_SEED, render, synthetic_videos, write
-from STDNet.evaluation import mean, score_videos
+from STDNet.evaluation import for_inference, mean, score_videos
 from STDNet.files import write_json
-from STDNet.systems import SYSTEMS, UNTRAINED, WIDTHS, BaselineConfig, configuration, create, from_plain
+from STDNet.systems import SYSTEMS, UNTRAINED, WIDTHS, BaselineConfig, SystemConfig, configuration, create, from_plain
 from STDNet.training import TrainConfig, train
 
 log = logging.getLogger(__name__)
@@ -41,15 +42,15 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "stdnet, no spatial loss": {"alpha_spatial": 0.0},
     "stdnet, no temporal loss": {"alpha_temporal": 0.0},
     "stdnet, no difference losses": {"alpha_spatial": 0.0, "alpha_temporal": 0.0},
-    "stdnet, official crops": {"paper_exact": True},
+    "stdnet, official crops": {"aligned_crops": False},
 }
 COLUMNS = {"rmse_cm": "RMSE", "mae_cm": "MAE", "edge_rmse_cm": "edge RMSE", "tepe_cm": "TEPE"}
-# Flags that change what is measured; a result with others does not count as finished.
-RELEVANT = (
-    *("minutes", "scale", "channels", "frames", "single", "patch", "batchsize", "lr", "max_depth"),
-    *("clips", "train_clips", "real_frames"),
+# Flags that change the weights; plans and results of others are refused.
+TRAINING = (
+    *("minutes", "scale", "channels", "frames", "single_share", "patch", "batchsize", "lr", "max_depth"),
+    *("train_clips", "device"),
 )
-SIZE = 256  # of the procedural clips
+SIZE, TEST_FRAMES = 256, 8  # of the procedural clips
 SPARE_FRAMES = 4  # of those to train on, beyond --frames, so that a clip has several windows
 PROBE_STEPS, PROBE_WARM = 6, 2  # steps that find out how long one takes
 
@@ -65,7 +66,7 @@ class Options:
     scale: int = option(4, "RGB pixels per depth pixel")
     channels: int = option(16, "width of the networks that have one to choose")
     frames: int = option(3, "frames of a training clip")
-    single: float = option(0.5, "share of the time that trains on single frames first, which is far cheaper")
+    single_share: float = option(0.5, "share of the time that trains on single frames first, which is far cheaper")
     patch: int = option(96, "HR pixels per side of a training crop")
     batchsize: int = option(2, "clips a step")
     lr: float = option(4e-4, "learning rate, falling as a cosine to zero")
@@ -86,10 +87,13 @@ class Options:
     def __post_init__(self) -> None:
         if unknown := [name for name in self.models if name not in SYSTEMS]:
             raise InputError(f"--models: no system is called {unknown[0]}; there are {', '.join(SYSTEMS)}")
-        if self.minutes <= 0 or self.clips < 1 or len(self.cost_size) != 2:
-            raise InputError("--minutes and --clips must be positive, --cost_size is height and width")
-        if not 0 <= self.single < 1:
-            raise InputError(f"--single is a share of the time, 0 to below 1, got {self.single}")
+        for name in ("minutes", "scale", "max_depth", "clips", "train_clips", "real_frames", "cost_frames", "patch"):
+            if (value := getattr(self, name)) is not None and value <= 0:
+                raise InputError(f"--{name} must be positive, got {value}")
+        if len(self.cost_size) != 2 or min(self.cost_size) < 1:
+            raise InputError("--cost_size is height and width, both positive")
+        if not 0 <= self.single_share < 1:
+            raise InputError(f"--single_share is a share of the time, 0 to below 1, got {self.single_share}")
         if any(side % self.scale for side in (self.patch, *self.cost_size)) or self.patch > SIZE:
             raise InputError(f"--patch (at most {SIZE}) and --cost_size must be multiples of the scale")
 
@@ -97,24 +101,20 @@ class Options:
 def main(argv: list[str] | None = None) -> None:
     """Train what is not finished, test, print."""
     options = parse(Options, argv, description=__doc__ or "")
-    rows: dict[str, list[dict[str, Any]]] = {}
-    entries: dict[str, dict[str, Any]] = {name: {"model": name} for name in options.models}
-    costs: dict[str, dict[str, float]] = {}
-    # All costs before the first training, on a machine that does nothing else.
-    for name, changes in {**entries, **(ABLATIONS if options.ablations else {})}.items():
-        try:
-            costs[name] = cost_of(options, name, changes)
-        except InputError as error:
-            if not str(error).startswith(f"{name}: scale"):
-                raise
-            print(f"left out: {error}")
-    for name in costs:
+    entries = possible(options)
+    if not entries:
+        raise InputError("--models: none of them can do that; see the reasons above")
+    # All costs and plans before the first training, on a machine that does nothing else.
+    costs = {name: cost_of(options, name, changes) for name, changes in entries.items()}
+    plans = {name: planned_steps(options, name, entries) for name in entries if name not in UNTRAINED}
+    rows = {}
+    for name, changes in entries.items():
         seeds = options.seeds[:1] if name in UNTRAINED else options.seeds
-        rows[name] = [result(options, name, entries.get(name) or ABLATIONS[name], seed) for seed in seeds]
+        rows[name] = [result(options, name, changes, plans.get(name, {}), seed) for seed in seeds]
     print(f"\n{processor()}, torch {torch.__version__}, x{options.scale}, {options.minutes:g} minutes a model,")
     print(
         f"clips of {options.frames} x {options.patch} x {options.patch}, {options.batchsize} a step; "
-        f"{options.single:.0%} of the time on single frames before"
+        f"{options.single_share:.0%} of the time on single frames before"
     )
     for name in next(iter(rows.values()))[0]["accuracy"]:
         print(f"\n### {name}, cm\n\n{accuracy_table(rows, name)}")
@@ -122,35 +122,69 @@ def main(argv: list[str] | None = None) -> None:
     print(f"\n### Cost, {height} x {width}, clips of {options.cost_frames} frames\n\n{cost_table(rows, costs)}")
 
 
-def result(options: Options, name: str, changes: dict[str, Any], seed: int) -> dict[str, Any]:
-    """What one model with one seed gives; from its file where it is finished."""
+def possible(options: Options) -> dict[str, dict[str, Any]]:
+    """What is asked for, by name, as changes of `TrainConfig`; a system that does not know the scale is left out."""
+    entries: dict[str, dict[str, Any]] = {name: {"model": name} for name in options.models}
+    if options.ablations:
+        entries |= ABLATIONS
+    found = {}
+    for name, changes in entries.items():
+        try:
+            create(system_of(options, name, changes))
+            found[name] = changes
+        except InputError as error:
+            print(f"{name} is left out: {error}")
+    return found
+
+
+def system_of(options: Options, name: str, changes: dict[str, Any]) -> SystemConfig:
+    """The configuration of a model."""
+    if name in UNTRAINED:
+        return configuration(name, options.scale)
+    return training_config(options, changes, 0, Path()).system()
+
+
+def result(options: Options, name: str, changes: dict[str, Any], steps: dict[str, int], seed: int) -> dict[str, Any]:
+    """What one model with one seed gives; from its file where it is finished, scored again where the clips differ."""
     folder = run_folder(options, f"{name}, seed{seed}")
     path = folder / "result.json"
-    settings = {key: value for key, value in asdict(options).items() if key in RELEVANT}
     sets = test_sets(options)
-    if path.is_file():
-        found = json.loads(path.read_text())
-        if found["settings"] != settings:
-            raise InputError(f"{path} has other settings; give the same flags, or another --out")
-        if set(found["accuracy"]) == set(sets):
-            return found
+    facts = {"settings": training_settings(options), "tests": described(options, sets)}
+    if (found := known(path, facts["settings"])) is not None and found["tests"] == facts["tests"]:
+        return found
     log.info("%s, seed %d", name, seed)
-    steps = 0
     if name in UNTRAINED:
         weights = checkpoint.Checkpoint(BaselineConfig(name, options.scale), {})
     else:
-        steps = trained(options, changes, seed, folder)
+        trained(options, changes, steps, seed, folder)
         weights = checkpoint.read(folder / "final.pth")
     device = distributed.choose_device(options.device)
-    model = checkpoint.build(weights).to(device)
+    model = for_inference(checkpoint.build(weights), device)
     accuracy = {}
     for label, sequences in sets.items():
         stop = None if label.startswith("procedural") else options.real_frames
         scores = score_videos(model, sequences, device=device, stop=stop)
         accuracy[label] = {key: mean(scores)["network"][key] for key in COLUMNS}
-    found = {"settings": settings, "accuracy": accuracy, "steps": steps}
+    del model
+    release_freed_memory()
+    found = {**facts, "accuracy": accuracy, "steps": sum(steps.values())}
     write_json(path, found)
     return found
+
+
+def known(path: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
+    """What a file of ours says, None where there is none; refused where it is of other settings."""
+    if not path.is_file():
+        return None
+    found = json.loads(path.read_text())
+    if found.get("settings") != settings:
+        raise InputError(f"{path} has other settings; give the same flags, or another --out")
+    return found
+
+
+def training_settings(options: Options) -> dict[str, Any]:
+    """The flags that a training depends on."""
+    return {name: value for name, value in asdict(options).items() if name in TRAINING}
 
 
 def run_folder(options: Options, name: str) -> Path:
@@ -160,21 +194,17 @@ def run_folder(options: Options, name: str) -> Path:
 
 def cost_of(options: Options, name: str, changes: dict[str, Any]) -> dict[str, float]:
     """What `measured_cost` gives; from its file where it is there."""
-    if name in UNTRAINED:
-        config = configuration(name, options.scale)
-    else:
-        config = training_config(options, changes, 0, Path()).system()
-    create(config)  # refuses a scale that the system does not know
+    config = system_of(options, name, changes)
+    device = distributed.choose_device(options.device)
     path = run_folder(options, name).with_suffix(".cost.json")
     size = [options.cost_frames, *options.cost_size]
-    measured = {"model": asdict(config), "size": size}
+    machine = f"{processor(device)}, torch {torch.__version__}"
+    measured = {"model": asdict(config), "size": size, "machine": machine}
     if path.is_file() and (found := json.loads(path.read_text())) == measured | {"cost": found["cost"]}:
         return found["cost"]
     # A process of its own, for its peak memory.
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        cost = pool.submit(
-            measured_cost, asdict(config), *size, str(distributed.choose_device(options.device))
-        ).result()
+        cost = pool.submit(measured_cost, asdict(config), *size, str(device)).result()
     write_json(path, measured | {"cost": cost})
     return cost
 
@@ -203,25 +233,39 @@ def training_config(options: Options, changes: dict[str, Any], seed: int, folder
     )
 
 
-def trained(options: Options, changes: dict[str, Any], seed: int, folder: Path) -> int:
-    """Train for the budget, or go on where it stopped; the steps that fit into it, those on single frames included."""
+def planned_steps(options: Options, name: str, entries: dict[str, dict[str, Any]]) -> dict[str, int]:
+    """Steps on single frames and on clips that fit into the time, measured once for all seeds.
+
+    Ablations take those of STDNet itself.
+    """
+    measured = "stdnet" if name in ABLATIONS else name
+    path = run_folder(options, measured).with_suffix(".plan.json")
+    settings = training_settings(options)
+    if (found := known(path, settings)) is not None:
+        return found["steps"]
+    render_clips(options)
+    config = training_config(options, entries.get(measured, {}), 0, Path())
+    share = {"single": options.single_share, "clips": 1 - options.single_share}
+    each = {"single": lambda: seconds_a_step(single_frames(options, config)), "clips": lambda: seconds_a_step(config)}
+    steps = {phase: max(2, int(60 * options.minutes * share[phase] / each[phase]())) for phase in share if share[phase]}
+    write_json(path, {"settings": settings, "steps": steps})
+    return steps
+
+
+def single_frames(options: Options, config: TrainConfig) -> TrainConfig:
+    """The run on single frames: as many frames a step."""
+    return replace(config, frames=1, batchsize=options.batchsize * options.frames)
+
+
+def trained(options: Options, changes: dict[str, Any], steps: dict[str, int], seed: int, folder: Path) -> None:
+    """Train, or go on where it stopped."""
     render_clips(options)
     config = training_config(options, changes, seed, folder)
-    alone = replace(config, frames=1, batchsize=options.batchsize * options.frames, result_root=folder / "single")
-    plan = folder / "plan.json"
-    if not plan.is_file():
-        seconds = {
-            "single": 60 * options.minutes * options.single,
-            "clips": 60 * options.minutes * (1 - options.single),
-        }
-        each = {"single": seconds_a_step(alone) if options.single else 1.0, "clips": seconds_a_step(config)}
-        write_json(plan, {name: max(2, int(seconds[name] / each[name])) for name in each})
-    steps = json.loads(plan.read_text())
-    if options.single:
+    if "single" in steps:
+        alone = replace(single_frames(options, config), result_root=folder / "single")
         train(replace(alone, steps=steps["single"], warmup=min(50, steps["single"] // 10)))
         config = replace(config, init=folder / "single" / "final.pth")
     train(replace(config, steps=steps["clips"], warmup=min(50, steps["clips"] // 10)))
-    return steps["clips"] + (steps["single"] if options.single else 0)
 
 
 def training_index(options: Options) -> Path:
@@ -255,33 +299,45 @@ def seconds_a_step(config: TrainConfig) -> float:
 def test_sets(options: Options) -> dict[str, list[Video]]:
     """Held-out procedural clips, and the real clips that are there."""
     sets = {
-        f"{options.clips} procedural clips": synthetic_videos(
-            TEST_SEED, options.clips, scale=options.scale, frames=8, size=SIZE, max_depth_m=options.max_depth
+        f"procedural, {options.clips} clips": synthetic_videos(
+            TEST_SEED, options.clips, scale=options.scale, frames=TEST_FRAMES, size=SIZE, max_depth_m=options.max_depth
         )
     }
-    for name, root, index in (
-        ("dydtof", options.dydtof, options.dydtof_list),
-        ("tartanair", options.tartanair, options.tartanair_list),
-    ):
-        if root.is_dir():
-            sets[name] = videos(name, root, index, scale=options.scale, max_depth_m=options.max_depth)
+    for name, (root, index) in real_sets(options).items():
+        sets[name] = videos(name, root, index, scale=options.scale, max_depth_m=options.max_depth)
     return sets
 
 
+def real_sets(options: Options) -> dict[str, tuple[Path, Path]]:
+    """Root and index file of the real data that is there."""
+    known_sets = {
+        "dydtof": (options.dydtof, options.dydtof_list),
+        "tartanair": (options.tartanair, options.tartanair_list),
+    }
+    return {name: paths for name, paths in known_sets.items() if paths[0].is_dir()}
+
+
+def described(options: Options, sets: dict[str, list[Video]]) -> dict[str, Any]:
+    """What is scored on, as plain values."""
+    roots = {name: str(paths[0].resolve()) for name, paths in real_sets(options).items()}
+    return {
+        label: {"root": roots.get(label), "sequences": [video.name for video in found], "frames": options.real_frames}
+        for label, found in sets.items()
+    }
+
+
 def measured_cost(plain: dict[str, Any], frames: int, height: int, width: int, device_name: str) -> dict[str, float]:
-    """Parameters, GFLOP and milliseconds a frame of a whole clip, and the memory in MiB that the process grows by."""
+    """Parameters, GFLOP and milliseconds a frame of a whole clip, and the memory in MiB beyond weights and inputs."""
     device = torch.device(device_name)
     torch.manual_seed(0)
     config = from_plain(plain)
     model = create(config).to(device).eval()
     low = height // config.scale, width // config.scale
     lr, rgb = torch.rand(1, frames, 1, *low, device=device), torch.rand(1, frames, 3, height, width, device=device)
-    loaded = peak_resident_mib()
+    loaded = torch.cuda.memory_allocated(device) / 2**20 if device.type == "cuda" else peak_resident_mib()
     with torch.inference_mode():
         seconds = median_seconds(lambda: model(lr, rgb), device, 3)
-        peak = peak_resident_mib() - loaded
-        if device.type == "cuda":
-            peak = torch.cuda.max_memory_allocated(device) / 2**20
+        peak = torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else peak_resident_mib()
     # The back-end whose products the counter sees; without inference mode, which hides them.
     model = create(config, deform_backend="gather").eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
@@ -290,7 +346,7 @@ def measured_cost(plain: dict[str, Any], frames: int, height: int, width: int, d
         "parameters": sum(value.numel() for value in model.parameters()),
         "gflop": counter.get_total_flops() / frames / 1e9,
         "ms": 1e3 * seconds / frames,
-        "peak_mib": peak,
+        "peak_mib": peak - loaded,
     }
 
 
@@ -311,7 +367,9 @@ def cost_table(rows: dict[str, list[dict[str, Any]]], costs: dict[str, dict[str,
     ]
     for model, results in rows.items():
         cost = costs[model]
-        cells = [f"{cost['parameters']:,}", f"{cost['gflop']:.2f}", f"{cost['ms']:.1f}", f"{cost['peak_mib']:.0f}"]
+        # Only products are counted; interpolation and filters have none.
+        gflop = f"{cost['gflop']:.2f}" if cost["gflop"] else "-"
+        cells = [f"{cost['parameters']:,}", gflop, f"{cost['ms']:.1f}", f"{cost['peak_mib']:.0f}"]
         cells += [cell([result["steps"] for result in results], 0)]
         lines.append(f"| {model} | {' | '.join(cells)} |")
     return "\n".join(lines)

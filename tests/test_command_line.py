@@ -101,3 +101,23 @@ def test_freed_memory_is_kept_only_where_the_environment_says_nothing() -> None:
         command = [sys.executable, "-c", code]
         found = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
         assert found.stdout.strip() == str(expected)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="malloc of glibc")
+def test_freed_memory_goes_back_when_asked() -> None:
+    code = """
+import numpy as np
+from STDNet.command_line import keep_freed_memory, release_freed_memory
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096 / 2**20
+if keep_freed_memory():
+    arrays = [np.ones(2**20) for _ in range(20)]  # 8 MiB each
+    full = resident()
+    del arrays
+    kept = resident()
+    release_freed_memory()
+    print(full - kept < 20, kept - resident() > 120)
+"""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() in ("True True", "")  # nothing where the C library is another one

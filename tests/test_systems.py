@@ -14,12 +14,13 @@ from torch import Tensor
 from STDNet import InputError, build, checkpoint, stream
 from STDNet.baselines.depth_video import windows
 from STDNet.checkpoint import Checkpoint, read, save, write_safetensors
+from STDNet.colour_video import ColourBicubic
 from STDNet.datasets import videos
 from STDNet.evaluation import EvaluationConfig, evaluate, for_inference, predict
 from STDNet.losses import charbonnier, supervised_loss
 from STDNet.models import DepthVideoModel
 from STDNet.super_resolve import super_resolve
-from STDNet.systems import SYSTEMS, UNTRAINED, WIDTHS, configuration
+from STDNet.systems import SYSTEMS, UNTRAINED, WIDTHS, BaselineConfig, configuration
 from STDNet.training import TrainConfig, train
 
 CPU = torch.device("cpu")
@@ -188,8 +189,12 @@ def test_train_and_test(name: str, tmp_path: Path, capsys: pytest.CaptureFixture
         result_root=tmp_path / "run",
     )
     train(config)
-    train(replace(config, steps=3))  # goes on
-    assert read(tmp_path / "run" / "last.pth").training["step"] == 3
+    if name == "dvsr":
+        with pytest.raises(InputError, match="other settings .steps 2 -> 3"):
+            train(replace(config, steps=3))
+    else:
+        train(replace(config, steps=3))  # goes on
+        assert read(tmp_path / "run" / "last.pth").training["step"] == 3
     assert read(tmp_path / "run" / "final.pth").config == configuration(name, 4, 8 if name in WIDTHS else None)
     options = {"root_dir": tmp_path / "set", "list": index, "results_dir": tmp_path, "device": "cpu", "frames": 2}
     evaluate(EvaluationConfig(model_dir=tmp_path / "run" / "final.pth", **options), "tartanair", None)  # type: ignore[arg-type]
@@ -197,6 +202,27 @@ def test_train_and_test(name: str, tmp_path: Path, capsys: pytest.CaptureFixture
     other = EvaluationConfig(model="stdnet", model_dir=tmp_path / "run" / "final.pth", **options)  # type: ignore[arg-type]
     with pytest.raises(InputError, match=f"weights of {name}, not of stdnet"):
         evaluate(other, "tartanair", None)
+
+
+@pytest.mark.parametrize("name", ["d3dnet", "lgtd"])
+def test_untrained_is_bilinear_upsampling_of_the_same_frame(name: str) -> None:
+    lr, rgb = torch.rand(1, 6, 1, 4, 6), torch.rand(1, 6, 3, 16, 24)
+    torch.testing.assert_close(build(name, 4, 8)(lr, rgb).depth, build("bilinear", 4)(lr, rgb).depth)
+
+
+def test_units_of_dsdmsr(tmp_path: Path) -> None:
+    net = build("dsdmsr", 8, unit="vdsr")
+    assert round(sum(value.numel() for value in net.parameters()) / 1e6, 3) == 3.849
+    save(tmp_path / "net.pth", Checkpoint(TrainConfig(model="dsdmsr", scale=8, unit="vdsr").system(), net.state_dict()))
+    assert checkpoint.load(tmp_path / "net.pth").config == net.config != configuration("dsdmsr", 8)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        assert net(torch.rand(1, 1, 1, 2, 2), torch.rand(1, 1, 3, 16, 16)).depth.dtype == torch.float32
+
+
+def test_the_length_of_dvsr_decides_its_weights() -> None:
+    """Deep supervision lasts a third of it."""
+    assert "steps" not in TrainConfig(model="d3dnet", steps=6).identity()
+    assert TrainConfig(model="dvsr", steps=6).identity() != TrainConfig(model="dvsr", steps=3).identity()
 
 
 def test_deep_supervision_by_hand() -> None:
@@ -230,6 +256,12 @@ def test_what_is_refused() -> None:
         (lambda: build("edvr"), "unknown system 'edvr', choose one of stdnet"),
         (lambda: build("dsdmsr", 3), "scale must be one of"),
         (lambda: build("dsdmsr", 4, 16), "has no width"),
+        (lambda: build("dvsr", 4, unit="vdsr"), "there is no option unit"),
+        (lambda: build("dsdmsr", 4, unit="unet"), "unknown unit 'unet'"),
+        (lambda: BaselineConfig("dvsr", unit="vdsr"), "has no units to choose"),
+        (lambda: build("d3dnet", 4, 0), "channels must be"),
+        (lambda: build("lgtd", 4, 0), "multiple of 8"),
+        (lambda: build("stdnet", 4, 0), "channels"),
         (lambda: build("d3dnet", 8), "scale must be 4"),
         (lambda: build("lgtd", 16), "scale must be 4"),
         (lambda: build("dvsr", 4, 12), "multiple of 8"),
@@ -237,6 +269,11 @@ def test_what_is_refused() -> None:
         (lambda: build("bilinear", 0), "whole number"),
         (lambda: TrainConfig(model="dvsr", paper_exact=True), "--paper_exact is for --model stdnet"),
         (lambda: TrainConfig(model="dsdmsr", channels=8), "has no width"),
+        (lambda: TrainConfig(model="dvsr", unit="vdsr"), "--unit is for --model dsdmsr"),
+        (lambda: TrainConfig(model="lgtd", alpha_spatial=0.0), "--alpha_spatial is for --model stdnet"),
+        (lambda: TrainConfig(model="bilinear"), "nothing to train"),
+        (lambda: EvaluationConfig(scale=0), "--scale must be at least 1"),
+        (lambda: ColourBicubic(0), "scale must be at least 1"),
     ):
         with pytest.raises(InputError, match=message):
             build_it()

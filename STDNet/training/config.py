@@ -20,7 +20,7 @@ FREE_FIELDS = (
 # What a window of colour video does not have.
 DEPTH_FIELDS = (
     *("lr_source", "other_sensors", "protocol", "max_depth", "frames", "stride", "jitter", "cache"),
-    *("alpha_spatial", "alpha_temporal", "beta"),
+    *("aligned_crops", "alpha_spatial", "alpha_temporal", "beta"),
 )
 SWITCHES = ("spatial_difference", "temporal_difference", "neighbours")  # the paper's ablations
 
@@ -37,6 +37,7 @@ class TrainConfig:
     spatial_difference: bool = option(True, "STDNet's spatial difference branch; without it, concatenation")
     temporal_difference: bool = option(True, "STDNet's temporal difference branch; without it, concatenation")
     neighbours: int = option(2, "frames to either side that a pass of STDNet looks at", choices=(1, 2, 3))
+    unit: str = option("srcnn", "what DSDMSR is made of", choices=("srcnn", "vdsr"))
     dataset: str = option(
         "tartanair",
         "which data set; synthetic: procedural videos, rendered while training, nothing to download; colour: colour "
@@ -78,6 +79,9 @@ class TrainConfig:
     stride: int = option(1, "frames from one frame of a clip to the next")
     augment: bool = option(True, "flips and transpose, each with probability 1/2, the same for a whole clip")
     jitter: bool = option(False, "photometric jitter of the colour, after simulation")
+    aligned_crops: bool = option(
+        True, "crops on the LR grid; without, LR and RGB are up to scale - 1 pixels apart, as in the official training"
+    )
     paper_exact: bool = option(False, "repeat the official training quirks: crops off the LR grid, broadcast minimum")
     alpha_spatial: float = option(0.5, "weight of the spatial difference loss (alpha_1); 0 is off")
     alpha_temporal: float = option(0.5, "weight of the temporal difference loss (alpha_2); 0 is off")
@@ -134,8 +138,11 @@ class TrainConfig:
             raise InputError(f"--ema is a decay between 0 and 1, got {self.ema}")
 
     def _check_model(self) -> None:
-        """Refuse what only STDNet or depth video has, and sizes that the model does not know."""
-        for name in ("paper_exact", "gradient_checkpointing", *SWITCHES):
+        """Refuse what only one model or depth video has; sizes are the model's own business."""
+        if self.model in UNTRAINED:
+            raise InputError(f"--model {self.model} has nothing to train")
+        losses = ("alpha_spatial", "alpha_temporal", "beta")
+        for name in ("paper_exact", "gradient_checkpointing", *SWITCHES, *losses):
             if getattr(self, name) != getattr(TrainConfig, name) and self.model != "stdnet":
                 raise InputError(f"--{name} is for --model stdnet, not for {self.model}")
         if self.dataset == "colour":
@@ -147,7 +154,10 @@ class TrainConfig:
     def system(self) -> SystemConfig:
         """The model as its checkpoint describes it."""
         wide = self.model in WIDTHS or self.channels != TrainConfig.channels
-        switches = {name: getattr(self, name) for name in SWITCHES} if self.model == "stdnet" else {}
+        names = {"stdnet": SWITCHES, "dsdmsr": ("unit",)}.get(self.model, ())
+        if self.model != "dsdmsr" and self.unit != TrainConfig.unit:
+            raise InputError(f"--unit is for --model dsdmsr, not for {self.model}")
+        switches = {name: getattr(self, name) for name in names}
         task = "colour" if self.dataset == "colour" else "depth"
         return configuration(self.model, self.scale, self.channels if wide else None, task=task, **switches)
 
@@ -168,7 +178,11 @@ class TrainConfig:
         return self.result_root_MAE or self.folder / "MAE_best"
 
     def identity(self) -> dict[str, Any]:
-        """The fields that decide which weights result, as plain values; under a cosine the length is one of them."""
-        free = set(FREE_FIELDS) - ({"epoch", "steps"} if self.schedule == "cosine" else set())
+        """The fields that decide which weights result, as plain values.
+
+        The length is one of them under a cosine, and for DVSR, whose deep supervision lasts a share of it.
+        """
+        fixed = self.schedule == "cosine" or self.model == "dvsr"
+        free = set(FREE_FIELDS) - ({"epoch", "steps"} if fixed else set())
         values = {name: value for name, value in dataclasses.asdict(self).items() if name not in free}
         return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}

@@ -49,7 +49,7 @@ class DepthTask:
             augment=config.augment,
             jitter=config.jitter,
             stride=config.stride,
-            aligned=not config.paper_exact,
+            aligned=config.aligned_crops and not config.paper_exact,
             other_sensors=config.other_sensors,
         )
         self.facts = {"max_depth_m": training[0].max_depth_m}

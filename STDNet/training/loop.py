@@ -24,9 +24,9 @@ from STDNet.command_line import progress
 from STDNet.errors import InputError
 from STDNet.files import write_image
 from STDNet.losses import Losses
-from STDNet.models import DepthVideoModel, STDNet
+from STDNet.models import DepthVideoModel, STDNet, STDNetConfig
 from STDNet.models.video_model import channels_last
-from STDNet.systems import configuration, create
+from STDNet.systems import create
 from STDNet.training import colour, depth
 from STDNet.training.config import TrainConfig
 from STDNet.training.data import Batches
@@ -266,14 +266,18 @@ class Training:
         if self.config.compile:
             module = torch.compile(module)
         if distributed.world_size() > 1:
-            # Clips of one or two frames leave temporal weights and heads without gradient; so do ablations and the
-            # end of deep supervision.
-            full = configuration("stdnet", self.config.scale, self.config.channels)
-            unused = self.config.frames < 3 or self.config.beta == 0 or self.config.system() != full
-            unused = unused and isinstance(self.net, DepthVideoModel)
             ids = [self.device.index] if self.device.type == "cuda" else None
-            module = DistributedDataParallel(module, device_ids=ids, find_unused_parameters=unused)
+            module = DistributedDataParallel(module, device_ids=ids, find_unused_parameters=self._leaves_unused())
         return module
+
+    def _leaves_unused(self) -> bool:
+        """Whether a step may leave weights without gradient, which DDP then has to look for."""
+        if isinstance(self.net, STDNet):
+            # Clips of one or two frames have no neighbours; without difference losses, and in ablations, heads idle.
+            full = STDNetConfig(self.config.scale, self.config.channels)
+            return self.config.frames < 3 or self.config.beta == 0 or self.config.system() != full
+        # DVSR has no flow in a single frame, and deep supervision that ends.
+        return self.config.model == "dvsr"
 
     def _meta(self) -> dict[str, Any]:
         """What a checkpoint says about itself."""

@@ -124,6 +124,15 @@ def test_a_stopped_run_goes_on_bit_for_bit(
     assert losses[0] == losses[1]
 
 
+def test_a_neighbouring_system_on_two_processes(config: TrainConfig) -> None:
+    """At a scale that STDNet does not know, too."""
+    config = replace(config, model="dsdmsr", channels=64, scale=2, steps=2, val_list="none")
+    done = _run(_command(config, processes=2))
+    assert done.returncode == 0, done.stderr
+    assert "find_unused_parameters" not in done.stderr
+    assert checkpoint.read(config.folder / "final.pth").meta["step"] == 2
+
+
 def test_killed_at_any_moment(config: TrainConfig, tmp_path: Path) -> None:
     whole = replace(config, result_root=tmp_path / "whole", steps=16, save_every=2, val_list="none")
     assert _run(_command(whole)).returncode == 0
