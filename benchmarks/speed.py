@@ -1,4 +1,6 @@
-"""How fast is the network? python benchmarks/speed.py prints markdown tables; --help lists the flags.
+"""How fast is STDNet? python benchmarks/speed.py prints markdown tables; --help lists the flags.
+
+(The other systems' speed is in the table of costs of benchmarks/compare.py.)
 
 The baseline is a plain formulation, equal in output: frame by frame, neighbour by neighbour, depth and RGB aligned one
 after the other by torchvision's kernel, per-pixel filtering by unfolding. Every row is measured in the same run, fp32

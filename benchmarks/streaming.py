@@ -14,13 +14,12 @@ import torch
 from timing import median_seconds, peak_resident_mib, processor
 from torch import Tensor
 
-from STDNet import STDNet, STDNetConfig, checkpoint, stream
+from STDNet import build, checkpoint, stream
 from STDNet.command_line import option, parse
 from STDNet.datasets.synthetic import TEST_SEED, synthetic_videos
 from STDNet.evaluation import mean, score_videos
-from STDNet.streaming import DELAY
-
-WINDOW = 2 * DELAY + 1
+from STDNet.models import DepthVideoModel
+from STDNet.systems import SYSTEMS, WIDTHS
 
 
 @dataclass(frozen=True)
@@ -29,11 +28,12 @@ class Options:
 
     height: int = option(192, "of the frames")
     width: int = option(256, "of the frames")
-    channels: int = option(16, "width of the network")
+    model: str = option("stdnet", "which system", choices=tuple(SYSTEMS))
+    channels: int = option(16, "width of the network, where it has one to choose")
     chunk: int = option(8, "frames that run as one batch")
     lengths: tuple[int, ...] = option((4, 16, 48), "lengths of the cost table")
     memory_lengths: tuple[int, ...] = option((60, 300), "lengths of the memory table")
-    model: str = option("stdnet-s-x4", "weights of the lookahead table")
+    weights: str | None = option(None, "of the lookahead table (None: stdnet-s-x4, and no table for other systems)")
     clips: int = option(4, "procedural clips of the lookahead table")
     repeats: int = option(3, "timed runs; the median counts")
 
@@ -41,30 +41,36 @@ class Options:
 def main() -> None:
     options = parse(Options, description=__doc__ or "")
     print(
-        f"{processor()}, torch {torch.__version__}, {options.channels} channels, {options.height} x {options.width}\n"
+        f"{processor()}, torch {torch.__version__}, {options.model}, {options.channels} channels, "
+        f"{options.height} x {options.width}\n"
     )
     costs(options)
     memories(options)
-    lookaheads(options)
+    if options.weights or options.model == "stdnet":
+        lookaheads(options)
 
 
 def costs(options: Options) -> None:
     """Milliseconds a frame against the length."""
     net = network(options)
-    print("| frames | whole clip, ms a frame | streamed | of its speed | sliding window of 17 |\n|---|---|---|---|---|")
+    window = 2 * net.reach + 1
+    print(f"| frames | whole clip, ms a frame | streamed | of its speed | sliding window of {window} |")
+    print("|---|---|---|---|---|")
     for frames in options.lengths:
         lr, rgb = zip(*video(options, frames), strict=True)
         whole = median_ms(lambda lr=lr, rgb=rgb: net(torch.stack(lr)[None], torch.stack(rgb)[None]), options, frames)
         pairs = list(zip(lr, rgb, strict=True))
         streamed = median_ms(lambda pairs=pairs: list(stream(net, pairs, chunk=options.chunk)), options, frames)
-        sliding = median_ms(lambda pairs=pairs: slide(net, pairs), options, 1) if frames >= WINDOW else float("nan")
+        sliding = float("nan")
+        if frames >= window:
+            sliding = median_ms(lambda pairs=pairs: slide(net, pairs[:window]), options, 1)
         print(f"| {frames} | {whole:.0f} | {streamed:.0f} | {whole / streamed:.2f} | {sliding:.0f} |", flush=True)
 
 
-def slide(net: STDNet, pairs: list[tuple[Tensor, Tensor]]) -> Tensor:
-    """One frame of the naive way: a window of 17 for every frame."""
-    lr, rgb = zip(*pairs[:WINDOW], strict=True)
-    return net(torch.stack(lr)[None], torch.stack(rgb)[None]).depth[0, DELAY]
+def slide(net: DepthVideoModel, window: list[tuple[Tensor, Tensor]]) -> Tensor:
+    """One frame of the naive way: a whole window for every frame."""
+    lr, rgb = zip(*window, strict=True)
+    return net(torch.stack(lr)[None], torch.stack(rgb)[None]).depth[0, net.reach]
 
 
 def memories(options: Options) -> None:
@@ -94,14 +100,15 @@ def peak(options: Options, frames: int, streamed: bool) -> float:
 
 def lookaheads(options: Options) -> None:
     """Accuracy against latency."""
-    weights = checkpoint.read(options.model)
+    name = options.weights or "stdnet-s-x4"
+    weights = checkpoint.read(name)
     net = checkpoint.build(weights)
     clips = synthetic_videos(
         TEST_SEED, options.clips, scale=net.config.scale, frames=12, size=256, max_depth_m=weights.max_depth_m
     )
-    print(f"\n{options.model}, {options.clips} procedural clips of 12 frames, cm\n")
+    print(f"\n{name}, {options.clips} procedural clips of 12 frames, cm\n")
     print("| lookahead | RMSE | MAE | TEPE | s a frame |\n|---|---|---|---|---|")
-    for lookahead in range(DELAY + 1):
+    for lookahead in range(net.reach + 1):
         scores = score_videos(net, clips, device=torch.device("cpu"), lookahead=lookahead)
         row = mean(scores)["network"]
         seconds = sum(score.seconds for score in scores) / (12 * options.clips)
@@ -109,9 +116,9 @@ def lookaheads(options: Options) -> None:
         print(f"| {lookahead} | {' | '.join(cells)} | {seconds:.2f} |", flush=True)
 
 
-def network(options: Options) -> STDNet:
+def network(options: Options) -> DepthVideoModel:
     torch.manual_seed(0)
-    return STDNet(STDNetConfig(4, options.channels)).eval()
+    return build(options.model, 4, options.channels if options.model in WIDTHS else None).eval()
 
 
 def video(options: Options, frames: int) -> Iterable[tuple[Tensor, Tensor]]:

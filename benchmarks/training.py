@@ -17,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from STDNet import STDNet, STDNetConfig
 from STDNet.command_line import keep_freed_memory, option, parse
+from STDNet.systems import SYSTEMS, UNTRAINED, WIDTHS
 from STDNet.training import TrainConfig
 from STDNet.training.loop import TrainingStep, network
 
@@ -41,8 +42,9 @@ ON_CUDA_ALONE = ("tf32", "triton")
 class Options:
     """The flags."""
 
+    model: str = option("stdnet", "which system", choices=tuple(name for name in SYSTEMS if name not in UNTRAINED))
     device: str = option("cuda" if CUDA else "cpu", "cpu or cuda")
-    channels: int = option(64 if CUDA else 16, "width of the network")
+    channels: int = option(64 if CUDA else 16, "width of the network, where it has one to choose")
     frames: int = option(7 if CUDA else 5, "frames per clip")
     patch: int = option(256 if CUDA else 96, "HR pixels per side of a crop")
     batch: int = option(3 if CUDA else 1, "clips of a step")
@@ -64,18 +66,19 @@ def main() -> None:
     device = torch.device(options.device)
     size = f"{options.frames} x {options.patch} x {options.patch}"
     print(f"{processor(device)}, torch {torch.__version__}, {options.clock} time")
-    print(f"{options.channels} channels, clips of {size}\n")
+    print(f"{options.model}, {options.channels} channels, clips of {size}\n")
     print("| flags of train.py | batch | ms a step | samples/s | over fp32 | peak memory, GiB |")
     print("|---|---|---|---|---|---|")
     rates: dict[str, float] = {}
     for label, changes in ROWS.items():
-        if (device.type == "cpu" and any(word in label for word in ON_CUDA_ALONE)) or (
-            "compile" in changes and not options.compile
-        ):
+        on_cuda_alone = any(word in label for word in ON_CUDA_ALONE)
+        if (device.type == "cpu" and on_cuda_alone) or ("compile" in changes and not options.compile):
+            continue
+        if "gradient_checkpointing" in changes and options.model != "stdnet":
             continue
         for grow in (False, True) if options.largest else (False,):
             print(row(options, label, grow, rates), flush=True)
-    if rates:
+    if rates and options.model == "stdnet":
         schedule(options, rates)
 
 
@@ -123,7 +126,8 @@ def largest(options: Options, changes: dict, batch: int) -> tuple[int, float, fl
 def one_step(options: Options, changes: dict, batch: int, device: torch.device) -> Callable[[], None]:
     """A step as train.py takes it, on random clips."""
     torch.manual_seed(0)
-    config = TrainConfig(scale=options.scale, channels=options.channels, **changes)
+    channels = options.channels if options.model in WIDTHS else TrainConfig.channels
+    config = TrainConfig(model=options.model, scale=options.scale, channels=channels, **changes)
     net = network(config, device)
     module = TrainingStep(net, config)
     called = torch.compile(module) if config.compile else module
