@@ -244,10 +244,16 @@ def planned_steps(options: Options, name: str, entries: dict[str, dict[str, Any]
     if (found := known(path, settings)) is not None:
         return found["steps"]
     render_clips(options)
-    config = training_config(options, entries.get(measured, {}), 0, Path())
-    share = {"single": options.single_share, "clips": 1 - options.single_share}
-    each = {"single": lambda: seconds_a_step(single_frames(options, config)), "clips": lambda: seconds_a_step(config)}
-    steps = {phase: max(2, int(60 * options.minutes * share[phase] / each[phase]())) for phase in share if share[phase]}
+    clips = training_config(options, entries.get(measured, {}), 0, Path())
+    phases = {
+        "single": (single_frames(options, clips), options.single_share),
+        "clips": (clips, 1 - options.single_share),
+    }
+    steps = {
+        phase: max(2, int(60 * options.minutes * share / seconds_a_step(config)))
+        for phase, (config, share) in phases.items()
+        if share
+    }
     write_json(path, {"settings": settings, "steps": steps})
     return steps
 
