@@ -163,8 +163,8 @@ def result(options: Options, name: str, changes: dict[str, Any], steps: dict[str
     accuracy = {}
     for label, sequences in sets.items():
         stop = None if label.startswith("procedural") else options.real_frames
-        scores = score_videos(model, sequences, device=device, stop=stop)
-        accuracy[label] = {key: mean(scores)["network"][key] for key in COLUMNS}
+        means = mean(score_videos(model, sequences, device=device, stop=stop))["network"]
+        accuracy[label] = {key: means[key] for key in COLUMNS}
     del model
     release_freed_memory()
     found = {**facts, "accuracy": accuracy, "steps": sum(steps.values())}

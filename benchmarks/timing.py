@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import platform
 import resource
 import statistics
@@ -12,6 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
+
+from STDNet.command_line import release_freed_memory
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
@@ -42,7 +43,7 @@ def median_seconds(
 def peak_memory(run: Callable[[], object], device: torch.device) -> str:
     """MiB that a call takes at most beyond what was there before; empty where neither CUDA nor Linux counts them."""
     if device.type == "cpu" and Path("/proc/self/clear_refs").exists():
-        ctypes.CDLL("libc.so.6").malloc_trim(0)  # what is free already goes back to the system
+        release_freed_memory()
         before = resident_mib("VmRSS")
         Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
         run()

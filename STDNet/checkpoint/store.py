@@ -184,6 +184,7 @@ def write_official(path: Path | str, config: SystemConfig, state: Mapping[str, T
     if config != full:
         switch = next(name for name, value in dataclasses.asdict(full).items() if getattr(config, name) != value)
         raise InputError(f"only the full STDNet has an official form, here {switch} is {getattr(config, switch)}")
+    check_names(state, config, source=str(path))
     network = {name: value for name, value in state.items() if not name.startswith("heads.")}
     official = {name.removeprefix(NETWORK_PREFIX): value.clone() for name, value in to_official(network).items()}
     with atomic_write(path) as file:

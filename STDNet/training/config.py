@@ -17,12 +17,19 @@ FREE_FIELDS = (
     *("epoch", "steps", "val_every", "val_frames", "root_dir", "gradient_checkpointing"),
     *("cache",),
 )
+DIFFERENCE_LOSSES = ("alpha_spatial", "alpha_temporal", "beta")
 # What a window of colour video does not have.
 DEPTH_FIELDS = (
     *("lr_source", "other_sensors", "protocol", "max_depth", "frames", "stride", "jitter", "cache"),
-    *("aligned_crops", "alpha_spatial", "alpha_temporal", "beta"),
+    *("aligned_crops", *DIFFERENCE_LOSSES),
 )
-SWITCHES = ("spatial_difference", "temporal_difference", "neighbours")  # the paper's ablations
+# What makes another network of a model: the paper's ablations, DSDMSR's units.
+SWITCHES = {"stdnet": ("spatial_difference", "temporal_difference", "neighbours"), "dsdmsr": ("unit",)}
+# What one model alone has.
+OWN_FIELDS = {
+    "stdnet": ("paper_exact", "gradient_checkpointing", *SWITCHES["stdnet"], *DIFFERENCE_LOSSES),
+    "dsdmsr": SWITCHES["dsdmsr"],
+}
 
 
 @dataclass(frozen=True)
@@ -141,10 +148,10 @@ class TrainConfig:
         """Refuse what only one model or depth video has; sizes are the model's own business."""
         if self.model in UNTRAINED:
             raise InputError(f"--model {self.model} has nothing to train")
-        losses = ("alpha_spatial", "alpha_temporal", "beta")
-        for name in ("paper_exact", "gradient_checkpointing", *SWITCHES, *losses):
-            if getattr(self, name) != getattr(TrainConfig, name) and self.model != "stdnet":
-                raise InputError(f"--{name} is for --model stdnet, not for {self.model}")
+        for model, names in OWN_FIELDS.items():
+            for name in names:
+                if getattr(self, name) != getattr(TrainConfig, name) and self.model != model:
+                    raise InputError(f"--{name} is for --model {model}, not for {self.model}")
         if self.dataset == "colour":
             for name in DEPTH_FIELDS:
                 if getattr(self, name) != getattr(TrainConfig, name):
@@ -154,10 +161,7 @@ class TrainConfig:
     def system(self) -> SystemConfig:
         """The model as its checkpoint describes it."""
         wide = self.model in WIDTHS or self.channels != TrainConfig.channels
-        names = {"stdnet": SWITCHES, "dsdmsr": ("unit",)}.get(self.model, ())
-        if self.model != "dsdmsr" and self.unit != TrainConfig.unit:
-            raise InputError(f"--unit is for --model dsdmsr, not for {self.model}")
-        switches = {name: getattr(self, name) for name in names}
+        switches = {name: getattr(self, name) for name in SWITCHES.get(self.model, ())}
         task = "colour" if self.dataset == "colour" else "depth"
         return configuration(self.model, self.scale, self.channels if wide else None, task=task, **switches)
 

@@ -126,6 +126,8 @@ def test_an_older_checkpoint_is_the_full_network(tmp_path: Path) -> None:
         if switches:
             with pytest.raises(InputError, match=f"only the full STDNet has an official form, here {min(switches)} is"):
                 write_official(tmp_path / "official.pth", net.config, net.state_dict())
+            with pytest.raises(InputError, match="not the weights of this network"):
+                write_official(tmp_path / "official.pth", STDNetConfig(channels=4), {})
 
 
 def test_flags() -> None:
